@@ -1,0 +1,1 @@
+//! What waits for a time or holds a key; shared by the queues.

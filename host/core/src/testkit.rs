@@ -1,0 +1,1 @@
+//! References and suites that every implementation of a port is tested with.
