@@ -215,6 +215,14 @@ pub trait Subscription: Send + Sync {
     /// Ends leases. `Unavailable`: nothing of the call was settled (a dead letter could not be written:
     /// the record is held, not lost); the leases stay.
     async fn settle(&self, settlements: Vec<(LeaseToken, Settlement)>) -> Result<()>;
+
+    /// Whether from now on a record of an ordered namespace that is given up parks its key (I19): later
+    /// records of the key then follow into the dead letters, in order, with the code `key-parked`, until the
+    /// key has no dead letter left. Said before the first lease and at every change of the policy. A queue
+    /// that hands out no order has no keys to park.
+    fn park(&self, on: bool) {
+        let _ = on;
+    }
 }
 
 /// Counters of one target, from durable state (I12):
