@@ -1,1 +1,37 @@
-fn main() {}
+//! The project's automation: `cargo xtask demo|test|plugins|bench`.
+//!
+//! In: one word. Out: what it did, in lines that a person can follow, and an exit code.
+#![allow(clippy::print_stdout)]
+
+mod cargo;
+mod tools;
+mod plugins;
+mod test;
+mod demo;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Builds, shows, tests and measures walhost")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// The main job on real data: ingest, fan-out, kill -9, hot load, dead letters, redrive
+    Demo(demo::Options),
+    /// Installs what the tests need and runs them all
+    Test(test::Options),
+    /// Builds the example plugins into components
+    Plugins,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Plugins => plugins::build().map(|_| ()),
+    }
+}
