@@ -1,6 +1,6 @@
 //! Host functions of a component. In: the SDK's own types. Out: the imports of the WIT, translated.
 
-use crate::guest::sink::walhost::plugin as wit;
+use crate::guest::base::walhost::plugin as wit;
 use crate::http::{Failure, Request, Response};
 use crate::log::Level;
 
