@@ -81,7 +81,7 @@ impl SimClock {
         state.monotonic += duration;
         let now = state.monotonic;
         for (_, waker) in state.sleepers.extract_if(.., |(until, _)| *until <= now) {
-            drop(waker.send(()));
+            let _ = waker.send(());
         }
     }
 

@@ -1,0 +1,1 @@
+//! Each sentence of contract.md §7 about the breaker, as a test.
