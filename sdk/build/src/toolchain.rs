@@ -1,6 +1,7 @@
 //! Finds a compiler for Wasm. In: the machine. Out: a `Toolchain`, or every remedy there is.
 
 use crate::{Error, TARGET};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -23,6 +24,18 @@ pub enum Way {
     },
 }
 
+impl fmt::Display for Way {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Installed => write!(out, "with its target {TARGET}"),
+            Self::RustupAdded => write!(out, "with its target {TARGET}, just added by rustup"),
+            Self::Debian { linker } => {
+                write!(out, "from Debian's rustc-web, standard library from source, linker {}", linker.display())
+            }
+        }
+    }
+}
+
 /// A compiler that can build guests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
@@ -33,15 +46,9 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// One line for a person: which way, with what.
+    /// One line for a person: which compiler, which way.
     pub fn describe(&self) -> String {
-        match &self.way {
-            Way::Installed => format!("{} with its target {TARGET}", self.rustc),
-            Way::RustupAdded => format!("{} with {TARGET}, just added by rustup", self.rustc),
-            Way::Debian { linker } => {
-                format!("{} (Debian's rustc-web), standard library from source, linker {}", self.rustc, linker.display())
-            }
-        }
+        format!("{}, {}", self.rustc, self.way)
     }
 
     /// Cargo, set up for this compiler: `cargo build --release --target …` but for the project.

@@ -129,12 +129,12 @@ fn twice() -> String {
 
 /// Sends a panic's message and place to the log, before the trap that takes the instance.
 fn report_panic(panic: &PanicHookInfo) {
-    let payload = panic.payload_as_str().unwrap_or("a panic without a text");
-    let mut end = payload.len().min(PANIC_TEXT_BYTES_MAX);
-    while !payload.is_char_boundary(end) {
+    let said = panic.payload_as_str().unwrap_or("a panic without a text");
+    let mut end = said.len().min(PANIC_TEXT_BYTES_MAX);
+    while !said.is_char_boundary(end) {
         end -= 1;
     }
-    let text = format!("panic: {}", &payload[..end]);
+    let text = format!("panic: {}", &said[..end]);
     match panic.location() {
         Some(place) => log::error(&text, &[("at", place)]),
         None => log::error(&text, &[]),
