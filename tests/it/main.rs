@@ -9,3 +9,5 @@ mod records;
 mod problems;
 mod dead_letters;
 mod crash;
+mod swap;
+mod cli;
