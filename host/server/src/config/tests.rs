@@ -1,0 +1,3 @@
+//! The configuration, from text to model and to diagnostics.
+#![allow(clippy::unwrap_used)]
+
