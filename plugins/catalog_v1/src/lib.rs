@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn a_good_movie_has_tidy_names_and_nothing_that_is_missing() {
-        let movie = json!({"id": 1, "Title": " Alien ", "US Gross": 5, "Director": null, "Release Date": "May 25 1979"});
+        let movie =
+            json!({"id": 1, "Title": " Alien ", "US Gross": 5, "Director": null, "Release Date": "May 25 1979"});
         assert_eq!(cleaned(movie), Ok(json!({"id": 1, "title": "Alien", "released": "1979-05-25", "us_gross": 5})));
     }
 

@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_good_movie_is_the_same_as_with_version_1() {
-        let movie = json!({"id": 1, "Title": " Alien ", "US Gross": 5, "Director": null, "Release Date": "May 25 1979"});
+        let movie =
+            json!({"id": 1, "Title": " Alien ", "US Gross": 5, "Director": null, "Release Date": "May 25 1979"});
         assert_eq!(tidy(movie), json!({"id": 1, "title": "Alien", "released": "1979-05-25", "us_gross": 5}));
     }
 

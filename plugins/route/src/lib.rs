@@ -45,13 +45,16 @@ impl Transform for Route {
 
     fn new(settings: Settings) -> Result<Self, String> {
         let split = settings.split.iter();
-        let of_split = split.flat_map(|split| [Some(&split.at), split.key.as_ref()].into_iter().flatten().chain(split.carry.values()));
+        let of_split = split
+            .flat_map(|split| [Some(&split.at), split.key.as_ref()].into_iter().flatten().chain(split.carry.values()));
         for pointer in settings.keep.iter().map(|condition| &condition.at).chain(of_split) {
             if !pointer.is_empty() && !pointer.starts_with('/') {
                 return Err(format!("`{pointer}` is no JSON pointer: it must begin with a slash"));
             }
         }
-        if let Some(idle) = settings.keep.iter().find(|condition| condition.one_of.is_none() == condition.not_in.is_none()) {
+        if let Some(idle) =
+            settings.keep.iter().find(|condition| condition.one_of.is_none() == condition.not_in.is_none())
+        {
             return Err(format!("keep: the condition on `{}` needs either `in` or `not_in`", idle.at));
         }
         Ok(Self(settings))
@@ -65,7 +68,8 @@ impl Transform for Route {
         let Some(split) = &self.0.split else { return Ok(Outcome::Pass) };
         let list = value.pointer(&split.at).and_then(Value::as_array);
         let list = list.ok_or_else(|| Reason::new("not-a-list", format!("there is no list at `{}`", split.at)))?;
-        let outputs = list.iter().map(|element| split.output(record, &value, element)).collect::<Result<Vec<_>, _>>()?;
+        let outputs =
+            list.iter().map(|element| split.output(record, &value, element)).collect::<Result<Vec<_>, _>>()?;
         Ok(if outputs.is_empty() { Outcome::Filter } else { Outcome::Emit(outputs) })
     }
 }

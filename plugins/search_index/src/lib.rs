@@ -282,7 +282,8 @@ mod tests {
     /// Answers every item of a request as `status` says of its id.
     fn bulk_server(status: impl Fn(&str) -> Value + 'static) -> Host {
         Host::new().answer_with(move |request| {
-            let actions = request.body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+            let actions =
+                request.body.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
             let actions = actions.filter(|line: &Value| line["index"].is_object() || line["delete"].is_object());
             let items: Vec<Value> = actions
                 .map(|action| {
@@ -342,10 +343,17 @@ mod tests {
     fn what_cannot_be_a_document_is_rejected_and_not_sent() {
         let host = bulk_server(|_| json!({"status": 201}));
         let long = json!({"id": "x".repeat(ID_BYTES_MAX + 1)});
-        let mut batch = vec![testing::record("{"), testing::json(json!([1])), testing::json(json!({})), testing::json(long)];
+        let mut batch =
+            vec![testing::record("{"), testing::json(json!([1])), testing::json(json!({})), testing::json(long)];
         batch.extend([tombstone(""), testing::json(json!({"id": true}))]);
-        let expected =
-            ["reject not-json", "reject not-an-object", "reject no-id", "reject id-too-long", "reject tombstone-without-key", "delivered"];
+        let expected = [
+            "reject not-json",
+            "reject not-an-object",
+            "reject no-id",
+            "reject id-too-long",
+            "reject tombstone-without-key",
+            "delivered",
+        ];
         assert_eq!(words(&movies().deliver_batch(&batch)), expected);
         assert_eq!(host.requests()[0].body.iter().filter(|byte| **byte == b'\n').count(), 2);
         assert_eq!(words(&movies().deliver_batch(&batch[..1])), ["reject not-json"]);
@@ -450,6 +458,8 @@ mod tests {
         assert!(refusal(json!({"url": "x.test", "index": "i"})).contains("http://"));
         assert!(refusal(json!({"url": "http://x.test", "index": ""})).contains("empty"));
         assert!(refusal(json!({"url": "http://x.test", "index": "i", "id_pointer": "id"})).contains("slash"));
-        assert!(refusal(json!({"url": "http://x.test", "index": "i", "version": "internal"})).contains("unknown variant"));
+        assert!(
+            refusal(json!({"url": "http://x.test", "index": "i", "version": "internal"})).contains("unknown variant")
+        );
     }
 }

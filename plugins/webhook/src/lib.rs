@@ -122,7 +122,8 @@ mod tests {
             .answer(Response::new(400, "no"))
             .answer(Failure::Timeout("2 s".into()))
             .answer(Response::new(429, "").with_header("retry-after", "2"));
-        let batch = [testing::record("1"), testing::record("2"), tombstone(), testing::record("3"), testing::record("4")];
+        let batch =
+            [testing::record("1"), testing::record("2"), tombstone(), testing::record("3"), testing::record("4")];
         let verdicts = webhook(json!({"url": "http://x.test/", "parallel": 4})).deliver_batch(&batch);
         assert_eq!(verdicts.len(), 5);
         assert_eq!(verdicts[0], Verdict::Delivered);

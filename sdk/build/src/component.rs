@@ -14,8 +14,8 @@ pub fn componentize(name: &str, core: &[u8]) -> Result<Vec<u8>, Error> {
     if metadata.resolve.worlds[metadata.world].exports.is_empty() {
         return Err(refused("it exports no world: call `export_transform!` or `export_sink!` once".into()));
     }
-    let mut encoder = ComponentEncoder::default().validate(true);
-    let encoder = encoder.module(core).map_err(|error| refused(format!("{error:#}")))?;
+    let mut encoder = ComponentEncoder::default();
+    let encoder = encoder.validate(true).module(core).map_err(|error| refused(format!("{error:#}")))?;
     encoder.encode().map_err(|error| refused(format!("{error:#}")))
 }
 

@@ -5,9 +5,9 @@
 //! cargo for `wasm32-unknown-unknown`; no other tool is needed, since the component is encoded here.
 
 mod component;
-mod toolchain;
 mod doctor;
 mod project;
+mod toolchain;
 
 pub use component::componentize;
 pub use doctor::{Diagnosis, diagnose};

@@ -56,8 +56,13 @@ mod transform;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod guest;
+#[cfg(test)]
+mod templates;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+
+#[cfg(test)]
+extern crate self as walhost_sdk;
 
 pub use answer::{Later, Outcome, Output, Reason, Verdict};
 pub use context::{NoSettings, secret};

@@ -38,8 +38,8 @@ macro_rules! export_sink {
         #[allow(unsafe_code)]
         const _: () = {
             type Exported = $crate::guest::SinkGuest<$plugin>;
-            $crate::guest::base::export!(Exported with_types_in $crate::guest::base);
-            $crate::guest::sink::export!(Exported with_types_in $crate::guest::sink);
+    $crate::guest::base::export!(Exported with_types_in $crate::guest::base);
+    $crate::guest::sink::export!(Exported with_types_in $crate::guest::sink);
         };
         #[cfg(not(target_arch = "wasm32"))]
         const _: () = {

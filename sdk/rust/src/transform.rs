@@ -36,8 +36,8 @@ macro_rules! export_transform {
         #[allow(unsafe_code)]
         const _: () = {
             type Exported = $crate::guest::TransformGuest<$plugin>;
-            $crate::guest::base::export!(Exported with_types_in $crate::guest::base);
-            $crate::guest::transform::export!(Exported with_types_in $crate::guest::transform);
+    $crate::guest::base::export!(Exported with_types_in $crate::guest::base);
+    $crate::guest::transform::export!(Exported with_types_in $crate::guest::transform);
         };
         #[cfg(not(target_arch = "wasm32"))]
         const _: () = {
