@@ -1,5 +1,14 @@
-//! The host's composition root: what is configured, served, shown and commanded.
+//! The composition root: the only crate that knows all the others.
 //!
-//! In: a configuration and HTTP requests. Out: a running host; the `walhost` program.
+//! In: a configuration. Out: a host that takes records over HTTP and delivers them, and the `walhost`
+//! command that works it.
 
+pub mod builtin;
+pub mod serve;
+pub mod host;
+pub mod http;
+pub mod catalogue;
+pub mod telemetry;
 pub mod config;
+pub mod drain;
+pub mod limits;
