@@ -24,11 +24,16 @@ type Address = *const Node;
 struct Round {
     /// Nodes that are passed over.
     skipped: Vec<Address>,
-    /// Keys that are missing from a table and stood in for.
-    stand_ins: Vec<(Address, &'static str)>,
+    /// Keys that are missing from a table and stood in for, each by one of `STAND_INS`.
+    stand_ins: Vec<(Address, &'static str, usize)>,
     /// Everything found.
     found: RefCell<Vec<Diagnostic>>,
 }
+
+/// What stands in for a missing text, one after another until one is taken: some text, a name, a duration,
+/// a size, a rate, a digest.
+const STAND_INS: [&str; 6] =
+    ["", "a", "1s", "1B", "1/s", "sha256:0000000000000000000000000000000000000000000000000000000000000000"];
 
 /// Reads a value. `None` always comes with at least one diagnostic; so may `Some`: then what was wrong was
 /// left out or stood in for, and the value is good only for finding more.
@@ -60,11 +65,19 @@ impl Round {
             if !left_out {
                 self.report(fault.diagnostic(root));
             }
-            if !self.stand_ins.contains(&(table, key)) {
-                self.stand_ins.push((table, key));
+            if !self.stand_ins.iter().any(|stand_in| (stand_in.0, stand_in.1) == (table, *key)) {
+                self.stand_ins.push((table, key, 0));
                 return true;
             }
-        } else if !matches!(fault.why, Why::StandIn) {
+        } else if let (Why::StandIn(key), Some(table)) = (&fault.why, fault.table) {
+            let known = self.stand_ins.iter_mut().find(|stand_in| (stand_in.0, stand_in.1) == (table, *key));
+            if let Some((.., number)) = known
+                && *number + 1 < STAND_INS.len()
+            {
+                *number += 1;
+                return true;
+            }
+        } else {
             self.report(fault.diagnostic(root));
         }
         // The innermost that was not given up before.

@@ -98,6 +98,18 @@ impl Diagnostics {
             Place::Pointer(pointer) => (FileId::MAX, 0, pointer.clone()),
         });
         list.dedup();
+        // Of what is not TOML only a part could be read: what seems to be missing may stand in the rest.
+        let torn: Vec<Place> =
+            list.iter().filter(|one| one.code == "toml-syntax").map(|one| one.place.clone()).collect();
+        let file = |place: &Place| match place {
+            Place::Text(file, _) => Some(*file),
+            Place::Pointer(_) => None,
+        };
+        list.retain(|one| {
+            let guess = one.severity == Severity::Warning || one.code == "missing-key";
+            one.code == "toml-syntax"
+                || !torn.iter().any(|place| *place == one.place || (guess && file(place) == file(&one.place)))
+        });
         Diagnostics { list, sources }
     }
 
@@ -132,7 +144,7 @@ impl Diagnostics {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(&diagnostic.message).id(diagnostic.code).elements(Vec::<Snippet<'_, _>>::new());
+        let mut group = level.primary_title(&diagnostic.message).id(diagnostic.code).elements(Vec::<annotate_snippets::Element<'_>>::new());
         if let Some(snippet) = self.snippet(&diagnostic.place, AnnotationKind::Primary, None) {
             group = group.element(snippet);
         }

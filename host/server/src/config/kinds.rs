@@ -47,6 +47,8 @@ impl TargetKind {
             name: B::KIND,
             read: |node| {
                 let (config, troubles) = de::read::<B::Config>(node);
+                // A config with stand-ins in it is not what was written: no word about the whole.
+                let config = config.filter(|_| troubles.is_empty());
                 Findings { troubles, complaints: config.as_ref().map(B::check_config).unwrap_or_default() }
             },
             schema: schema::of::<B::Config>,
@@ -76,7 +78,7 @@ impl QueueKind {
             name: B::KIND,
             read: |node, context| {
                 let (config, troubles) = de::read::<B::Config>(node);
-                let complaints = config.map(|config| B::check_config(&config, context)).unwrap_or_default();
+                let complaints = config.filter(|_| troubles.is_empty()).map(|config| B::check_config(&config, context)).unwrap_or_default();
                 Findings { troubles, complaints }
             },
             schema: schema::of::<B::Config>,

@@ -35,7 +35,7 @@ pub struct Model {
 
 impl Model {
     /// Where a namespace is served: none when it is here (it names no shard, or this one).
-    pub fn elsewhere(&self, namespace: &Namespace) -> Option<&ShardName> {
+    pub fn elsewhere<'a>(&self, namespace: &'a Namespace) -> Option<&'a ShardName> {
         namespace.shard.as_ref().filter(|shard| self.shard.name.as_ref() != Some(*shard))
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Surroundings<'a> {
 #[serde(default)]
 pub(super) struct RawNamespace {
     shard: Option<ShardName>,
-    #[expect(dead_code, reason = "read by its kind; here so that the key is known")]
+    /// Read by its kind; here so that the key is known.
     queue: Option<IgnoredAny>,
     ordering: Ordering,
     key: Option<String>,
@@ -44,9 +44,9 @@ pub(super) struct RawNamespace {
     breaker: Breaker,
     concurrency: Option<u64>,
     dlq: Dlq,
-    #[expect(dead_code, reason = "read one by one; here so that the key is known")]
+    /// Read one by one; here so that the key is known.
     targets: Option<IgnoredAny>,
-    #[expect(dead_code, reason = "read one by one; here so that the key is known")]
+    /// Read one by one; here so that the key is known.
     tests: Option<IgnoredAny>,
 }
 
@@ -67,7 +67,8 @@ pub(super) fn read(
 ) -> Option<Namespace> {
     let (raw, troubles) = de::read::<RawNamespace>(node);
     found.extend(troubles);
-    let raw = raw?;
+    let mut raw = raw?;
+    fit(&mut raw, node, surroundings.kinds);
     check(&raw, node, surroundings, found);
     let (queue, durability) = queue(name, &raw, node, surroundings, found);
     let targets = targets(&raw, node, surroundings, found);
@@ -129,6 +130,7 @@ fn check(raw: &RawNamespace, node: &Node, surroundings: &Surroundings<'_>, found
     duration(node, "history", raw.history, 0, found);
     duration(node, "dlq.retention", Some(raw.dlq.retention), 1, found);
     target::check_retry(&raw.retry, node, found);
+    target::check_park(&raw.retry, raw.ordering, node, found);
     target::check_breaker(&raw.breaker, node, found);
     target::check_concurrency(raw.concurrency, node, found);
 }
@@ -206,6 +208,28 @@ fn queue(
     }
     capability(kind, raw, node, table, found);
     (clean.then(|| Chosen { kind: kind.name.to_owned(), table: own.to_json() }), durability)
+}
+
+/// Limits that nobody wrote are lowered to what the queue can do.
+fn fit(raw: &mut RawNamespace, node: &Node, kinds: &Kinds) {
+    let word = match node.at("queue.type").map(|node| &node.kind) {
+        Some(Kind::Text(word)) => word,
+        _ => QUEUE_DEFAULT,
+    };
+    let can = kinds.queues.iter().find(|kind| kind.name == word).and_then(|kind| kind.capability.as_ref());
+    let Some(can) = can else { return };
+    let limits = &mut raw.limits;
+    if node.at("limits.record").is_none() {
+        limits.record = limits.record.min(Size(can.record_bytes_max));
+    }
+    if node.at("limits.batch").is_none() {
+        limits.batch = limits.batch.min(Size(can.batch_bytes_max));
+    }
+    if let Some(most) = can.delay_ms_max
+        && node.at("limits.delay").is_none()
+    {
+        limits.delay = limits.delay.min(Duration(most));
+    }
 }
 
 /// I21: what is asked for beyond what the queue can do.

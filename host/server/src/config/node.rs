@@ -229,7 +229,7 @@ fn from_value(file: FileId, value: &Spanned<DeValue<'_>>, troubles: &mut Trouble
                 Ok(number) => Kind::Huge(number),
                 Err(_) => {
                     troubles.push((format!("the number {number} is too large"), span.clone()));
-                    Kind::Integer(0)
+                    Kind::Huge(u64::MAX)
                 }
             },
         },

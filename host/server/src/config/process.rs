@@ -166,8 +166,9 @@ fn server(files: &mut Files, member: Option<&Member>) -> Option<Server> {
 fn listener(files: &mut Files, server: &Node, name: &str, raw: RawListener, default: SocketAddr) -> Listener {
     let listen = raw.listen.map_or(default, |address| address.0);
     let own = raw.tokens.map(|tokens| {
-        let place = server.near(&format!("{name}.tokens.file"));
-        Tokens { tokens: tokens::read(files, &tokens.file, &place), file: tokens.file }
+        let asked = server.at(&format!("{name}.tokens.file")).map(|node| node.place.clone());
+        let tokens_read = asked.map(|place| tokens::read(files, &tokens.file, &place)).unwrap_or_default();
+        Tokens { tokens: tokens_read, file: tokens.file }
     });
     if !listen.ip().is_loopback() && own.is_none() {
         let message = format!("{listen} can be reached from outside, and server.{name} asks for no tokens");
@@ -182,7 +183,9 @@ fn listener(files: &mut Files, server: &Node, name: &str, raw: RawListener, defa
     let place = || server.near(&format!("{name}.limits.connections"));
     range(limits.connections as u64, 1, limits::CONNECTIONS_MAX, place, &mut files.found);
     for (key, file) in raw.tls.iter().flat_map(|tls| [("cert", &tls.cert), ("key", &tls.key)]) {
-        exists(file, server.near(&format!("{name}.tls.{key}")), &mut files.found);
+        if let Some(node) = server.at(&format!("{name}.tls.{key}")) {
+            exists(file, node.place.clone(), &mut files.found);
+        }
     }
     Listener { listen, limits, tokens: own, tls: raw.tls }
 }
@@ -209,7 +212,8 @@ fn peer(_: &ShardName, node: &Node, found: &mut Vec<Diagnostic>) -> Option<Peer>
     found.extend(troubles);
     let url = raw?.url;
     let uri = url.parse::<http::Uri>().ok();
-    if !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()) {
+    if node.at("url").is_some()
+        && !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()) {
         let message = format!("`{}` is not a URL: write scheme, host and port, as in \"http://ads.wal.internal:7070\"", url.escape_debug());
         found.push(Diagnostic::error("bad-value", node.near("url"), message));
     }
@@ -257,7 +261,10 @@ fn exists(path: &Path, place: Place, found: &mut Vec<Diagnostic>) {
 /// That a number is within bounds, both inclusive.
 pub(super) fn range(value: u64, least: u64, most: u64, place: impl FnOnce() -> Place, found: &mut Vec<Diagnostic>) {
     if value < least || value > most {
-        let message = format!("{value} is out of range: {least} to {most}");
+        let message = match most {
+            4_294_967_295.. => format!("{value} is out of range: at least {least}"),
+            _ => format!("{value} is out of range: {least} to {most}"),
+        };
         found.push(Diagnostic::error("out-of-range", place(), message));
     }
 }

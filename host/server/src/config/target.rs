@@ -34,12 +34,12 @@ pub(super) struct Above<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 pub(super) struct RawTarget {
-    #[expect(dead_code, reason = "read before; here so that the key is known")]
+    /// Read before; here so that the key is known.
     r#type: Option<IgnoredAny>,
     transform: Option<RawUse>,
-    #[expect(dead_code, reason = "read with the namespace's; here so that the key is known")]
+    /// Read with the namespace's; here so that the key is known.
     retry: Option<IgnoredAny>,
-    #[expect(dead_code, reason = "read with the namespace's; here so that the key is known")]
+    /// Read with the namespace's; here so that the key is known.
     breaker: Option<IgnoredAny>,
     concurrency: Option<u64>,
     batch: Batch,
@@ -96,14 +96,8 @@ pub(super) fn read(name: &TargetName, node: &Node, above: &Above<'_>, found: &mu
     if let (Some(breaker), Some(_)) = (&breaker, node.at("breaker")) {
         check_breaker(breaker, node, found);
     }
-    if let Some(retry) = &retry
-        && retry.on_exhausted == OnExhausted::Park
-        && above.ordering != Ordering::Key
-    {
-        let whole = if node.at("retry.on_exhausted").is_some() { node } else { above.namespace };
-        let message = "only a namespace with `ordering = \"key\"` can park a key";
-        let diagnostic = Diagnostic::error("park-without-order", whole.near("retry.on_exhausted"), message);
-        found.push(diagnostic.help("set `ordering = \"key\"`, or use `on_exhausted = \"dead-letter\"`"));
+    if let (Some(retry), Some(_)) = (&retry, node.at("retry.on_exhausted")) {
+        check_park(retry, above.ordering, node, found);
     }
     let raw = raw?;
     check_concurrency(raw.concurrency, node, found);
@@ -241,6 +235,15 @@ pub(super) fn check_retry(retry: &Retry, node: &Node, found: &mut Vec<Diagnostic
     }
 }
 
+/// Parking means something only where keys have an order.
+pub(super) fn check_park(retry: &Retry, ordering: Ordering, node: &Node, found: &mut Vec<Diagnostic>) {
+    if retry.on_exhausted == OnExhausted::Park && ordering != Ordering::Key {
+        let message = "only a namespace with `ordering = \"key\"` can park a key";
+        let diagnostic = Diagnostic::error("park-without-order", node.near("retry.on_exhausted"), message);
+        found.push(diagnostic.help("set `ordering = \"key\"`, or use `on_exhausted = \"dead-letter\"`"));
+    }
+}
+
 /// Breaker rules, of a namespace or a target.
 pub(super) fn check_breaker(breaker: &Breaker, node: &Node, found: &mut Vec<Diagnostic>) {
     range(u64::from(breaker.failures), 1, u64::from(u32::MAX), || node.near("breaker.failures"), found);
@@ -263,7 +266,8 @@ pub(super) fn check_concurrency(concurrency: Option<u64>, node: &Node, found: &m
 /// Grants: origins are exact, addresses are ranges.
 pub(super) fn check_grants(grants: &Grants, node: &Node, key: &str, found: &mut Vec<Diagnostic>) {
     for (place, grant) in grants.http.iter().enumerate() {
-        if !is_origin(&grant.origin) {
+        let written = node.at(&format!("{key}.http.{place}.origin")).is_some();
+        if written && !is_origin(&grant.origin) {
             let message = format!(
                 "`{}` is not an origin: write scheme, host and port, and no path, as in \"https://search.internal:9200\"",
                 grant.origin.escape_debug()

@@ -77,7 +77,7 @@ fn tokens(root: &super::node::Node, found: &mut Vec<Diagnostic>) -> Vec<Token> {
             let diagnostic = Diagnostic::error("defined-twice", node.near("name"), message);
             found.push(diagnostic.also(nodes[first].near("name"), "the first time here"));
         }
-        if raw.scopes.is_empty() {
+        if raw.scopes.is_empty() && node.at("scopes").is_some_and(|node| matches!(&node.kind, Kind::List(nodes) if nodes.is_empty())) {
             found.push(Diagnostic::warning("no-scopes", node.near("scopes"), "a token without scopes opens nothing"));
         }
         let expires_ms = raw.expires.map(|expires| expires.0);

@@ -3,7 +3,7 @@
 //! In: a node and what earlier readings learned. Out: visits; faults with their places.
 
 use super::fault::{Fault, Why};
-use super::{Round, unknown_key};
+use super::{Round, STAND_INS, unknown_key};
 use crate::config::node::{Kind, Member, Node};
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
@@ -39,8 +39,8 @@ impl<'a> Reader<'a> {
         }
         members.reverse();
         let stand_ins =
-            self.round.stand_ins.iter().filter(|(table, _)| std::ptr::eq(self.node, *table)).map(|(_, key)| *key).collect();
-        Table { reader: self, members, value: None, stand_ins }
+            self.round.stand_ins.iter().filter(|(table, ..)| std::ptr::eq(self.node, *table)).map(|(_, key, number)| (*key, *number)).collect();
+        Table { reader: self, members, value: None, stand_in: None, stand_ins }
     }
 
     fn visit<'de, V: Visitor<'de>>(self, visitor: V, known: Option<&'static [&'static str]>) -> Result<V::Value, Fault> {
@@ -149,7 +149,8 @@ struct Table<'a> {
     reader: Reader<'a>,
     members: Vec<&'a Member>,
     value: Option<&'a Member>,
-    stand_ins: Vec<&'static str>,
+    stand_in: Option<(&'static str, usize)>,
+    stand_ins: Vec<(&'static str, usize)>,
 }
 
 impl<'de> MapAccess<'de> for Table<'_> {
@@ -165,17 +166,21 @@ impl<'de> MapAccess<'de> for Table<'_> {
             });
         }
         self.value = None;
-        let Some(key) = self.stand_ins.pop() else { return Ok(None) };
+        self.stand_in = self.stand_ins.pop();
+        let Some((key, _)) = self.stand_in else { return Ok(None) };
         let key: StrDeserializer<'_, Fault> = key.into_deserializer();
         seed.deserialize(key).map(Some)
     }
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Fault> {
-        match self.value {
-            Some(member) => seed
+        match (self.value, self.stand_in) {
+            (Some(member), _) => seed
                 .deserialize(self.reader.below(&member.node))
                 .map_err(|fault| fault.at(&member.node).through(&member.node)),
-            None => seed.deserialize(StandIn).map_err(|_| Fault::new(Why::StandIn)),
+            (None, Some((key, number))) => seed
+                .deserialize(StandIn(STAND_INS[number]))
+                .map_err(|_| Fault::new(Why::StandIn(key)).at(self.reader.node)),
+            (None, None) => Err(de::Error::custom("a value was asked for before its key")),
         }
     }
 }
@@ -221,13 +226,13 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
 }
 
 /// What stands in for a missing key: nothing, of whatever type is asked for.
-struct StandIn;
+struct StandIn(&'static str);
 
 impl<'de> Deserializer<'de> for StandIn {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_str("")
+        visitor.visit_str(self.0)
     }
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_bool(false)
@@ -241,6 +246,14 @@ impl<'de> Deserializer<'de> for StandIn {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_seq(de::value::SeqDeserializer::<_, Fault>::new(std::iter::empty::<u8>()))
     }
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_enum(StrDeserializer::<Fault>::new(variants.first().unwrap_or(&"")))
+    }
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_map(de::value::MapDeserializer::<_, Fault>::new(std::iter::empty::<(&str, &str)>()))
     }
@@ -253,6 +266,6 @@ impl<'de> Deserializer<'de> for StandIn {
 
     serde::forward_to_deserialize_any! {
         i8 i16 i32 i64 u8 u16 u32 f32 f64 char str string bytes byte_buf unit unit_struct tuple
-        tuple_struct enum identifier ignored_any
+        tuple_struct identifier ignored_any
     }
 }

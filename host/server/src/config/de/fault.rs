@@ -22,7 +22,7 @@ pub enum Why {
     /// Anything else, in its own words.
     Other(String),
     /// What stood in for a missing key was refused: no news.
-    StandIn,
+    StandIn(&'static str),
 }
 
 /// One fault.
@@ -49,7 +49,7 @@ impl Fault {
         if self.place.is_none() {
             self.place = Some(node.place.clone());
         }
-        if matches!(self.why, Why::Missing(_)) && self.table.is_none() {
+        if matches!(self.why, Why::Missing(_) | Why::StandIn(_)) && self.table.is_none() {
             self.table = Some(node);
         }
         self
@@ -82,7 +82,7 @@ impl Fault {
             }
             Why::Key { found, known } => unknown_key(found, &place, known),
             Why::Other(message) => Diagnostic::error("bad-value", place, message.clone()),
-            Why::StandIn => Diagnostic::error("bad-value", place, "this table cannot be read"),
+            Why::StandIn(_) => Diagnostic::error("bad-value", place, "this table cannot be read"),
         }
     }
 }

@@ -133,7 +133,6 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         deserialize_f64 => Asked::Number, visit_f64(1.0);
         deserialize_str => Asked::Text, visit_str("");
         deserialize_string => Asked::Text, visit_str("");
-        deserialize_ignored_any => Asked::Anything, visit_unit();
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -186,7 +185,10 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         }
     }
 
-    serde::forward_to_deserialize_any! { char bytes byte_buf unit unit_struct tuple tuple_struct identifier }
+    serde::forward_to_deserialize_any! {
+        char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        ignored_any
+    }
 }
 
 struct One<'p> {
