@@ -2,6 +2,12 @@
 //!
 //! In: paths and bytes. Out: files, directory entries, honest errors.
 
+mod os;
+mod sim;
+
+pub use os::OsDisk;
+pub use sim::{Counters, SECTOR_BYTES, SimDisk};
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,0 +1,124 @@
+//! An open file of a simulated disk.
+//!
+//! In: reads, writes, syncs. Out: what the state says.
+
+use super::SECTOR_BYTES;
+use super::state::State;
+use crate::disk::DiskFile;
+use parking_lot::{Mutex, MutexGuard};
+use std::io;
+use std::sync::Arc;
+
+pub(super) struct SimFile {
+    pub(super) state: Arc<Mutex<State>>,
+    pub(super) node: u64,
+    /// The life of the process that opened it.
+    pub(super) life: u64,
+}
+
+impl SimFile {
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        // Removed files live on while they are open, but not past a crash.
+        if state.life != self.life || !state.nodes.contains_key(&self.node) {
+            return Err(io::Error::other("a file of a process that is gone"));
+        }
+        Ok(state)
+    }
+
+    /// Writes into the cache; when the process is stopped, a part of it at most.
+    fn write(&self, state: &mut State, parts: &[&[u8]], position: u64, stop: bool) -> io::Result<(usize, usize)> {
+        let from = usize::try_from(position).map_err(io::Error::other)?;
+        let bytes = parts.concat();
+        let until = from + bytes.len();
+        let grows = (until as u64).saturating_sub(state.nodes[&self.node].bytes());
+        if grows > state.free_bytes() {
+            state.counters.full += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if !stop {
+            state.nodes.get_mut(&self.node).expect("checked by the caller").write(&bytes, from);
+            return Ok((from, until));
+        }
+        // Any of its sectors may have been copied into the cache by then; a system call copies in order.
+        let sectors = bytes.len().div_ceil(SECTOR_BYTES) as u64;
+        let copied = (state.below(sectors + 1) as usize * SECTOR_BYTES).min(bytes.len());
+        state.nodes.get_mut(&self.node).expect("checked by the caller").write(&bytes[..copied], from);
+        Ok((from, until))
+    }
+}
+
+impl DiskFile for SimFile {
+    fn bytes(&self) -> io::Result<u64> {
+        let mut state = self.state()?;
+        state.tick("bytes")?;
+        Ok(state.nodes[&self.node].bytes())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        let mut state = self.state()?;
+        state.tick("read")?;
+        let cached = &state.nodes[&self.node].cached;
+        let from = usize::try_from(position).unwrap_or(usize::MAX).min(cached.len());
+        let count = buffer.len().min(cached.len() - from);
+        buffer[..count].copy_from_slice(&cached[from..from + count]);
+        Ok(count)
+    }
+
+    fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let already = state.stopped.is_some();
+        let stop = state.tick("write");
+        if already {
+            return stop;
+        }
+        self.write(&mut state, parts, position, stop.is_err())?;
+        stop
+    }
+
+    fn write_synced_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let already = state.stopped.is_some();
+        let stop = state.tick("write_synced");
+        if already {
+            return stop;
+        }
+        if stop.is_err() {
+            // In the middle of the copy, between copy and sync, or after the sync and before the answer.
+            let moment = state.below(3);
+            let (from, until) = self.write(&mut state, parts, position, moment == 0)?;
+            if moment == 2 {
+                state.nodes.get_mut(&self.node).expect("checked above").sync(from, until);
+            }
+            return stop;
+        }
+        let (from, until) = self.write(&mut state, parts, position, false)?;
+        if state.sync_fails() {
+            state.fail_sync(self.node, from, until);
+            return Err(io::Error::other("a simulated sync failed"));
+        }
+        state.nodes.get_mut(&self.node).expect("checked above").sync(from, until);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        let already = state.stopped.is_some();
+        let stop = state.tick("sync");
+        if already {
+            return stop;
+        }
+        if stop.is_err() {
+            if state.coin() {
+                state.nodes.get_mut(&self.node).expect("checked above").sync(0, usize::MAX);
+            }
+            return stop;
+        }
+        if state.sync_fails() {
+            state.fail_sync(self.node, 0, usize::MAX);
+            return Err(io::Error::other("a simulated sync failed"));
+        }
+        state.nodes.get_mut(&self.node).expect("checked above").sync(0, usize::MAX);
+        Ok(())
+    }
+}
