@@ -14,6 +14,12 @@ pub mod options;
 pub mod stats;
 pub mod limits;
 
+mod format;
+mod segment;
+mod scan;
+mod shared;
+mod recover;
+
 pub use committer::{Committer, Step};
 pub use frame::{FrameDraft, FrameHead, KIND_RESERVED_FROM, Place, Urgency};
 pub use log::{Log, Opened, SegmentInfo};

@@ -2,15 +2,157 @@
 //!
 //! In: released files, free space. Out: ready segments.
 
+use crate::format::{HEADERS_AT, Header};
+use crate::limits;
 use crate::observe::Observer;
-use std::marker::PhantomData;
+use crate::segment::Segment;
+use crate::shared::{Shared, Spare};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use walhost_core::disk::{DiskFile, OpenMode};
+
+/// Bytes of zeros written at once.
+const FILL_BYTES: usize = 256 * 1024;
 
 /// The preparing thread's own state. Exactly one a log.
-pub struct Preparer<O: Observer>(PhantomData<fn(O)>);
+pub struct Preparer<O: Observer> {
+    pub(crate) shared: Arc<Shared<O>>,
+}
 
 impl<O: Observer> Preparer<O> {
     /// Makes at most one segment ready, or removes one file too many; true when it did something.
     pub fn step(&mut self) -> bool {
-        unimplemented!()
+        let wanted = self.shared.options.ready_segments;
+        match prepare_one(&self.shared, wanted) {
+            Ok(true) => true,
+            Ok(false) => remove_one(&self.shared, wanted),
+            Err(_) => remove_one(&self.shared, wanted),
+        }
     }
+
+    /// Until the log is closed.
+    pub(crate) fn run(mut self) {
+        loop {
+            let worked = self.step();
+            let mut pool = self.shared.pool.lock();
+            if pool.closed {
+                return;
+            }
+            if !worked {
+                let retry = Duration::from_millis(limits::FULL_RETRY_MS);
+                self.shared.wake_preparer.wait_for(&mut pool, retry);
+            }
+        }
+    }
+}
+
+/// Makes one segment ready unless there are as many as wanted. An error is kept as the pool's trouble.
+pub(crate) fn prepare_one<O: Observer>(shared: &Shared<O>, wanted: usize) -> io::Result<bool> {
+    let _turn = shared.preparing.lock();
+    let (spare, header, number) = {
+        let mut pool = shared.pool.lock();
+        if pool.ready.len() >= wanted || pool.closed {
+            return Ok(false);
+        }
+        let reusable = pool.spare.iter().position(|spare| spare.reusable);
+        let spare = reusable.map(|place| pool.spare.remove(place));
+        let header = Header {
+            segment: pool.next_segment,
+            epoch: pool.epoch,
+            salt: shared.options.random.next_u64(),
+            bytes: shared.options.segment_bytes,
+        };
+        pool.next_segment += 1;
+        let number = pool.next_file;
+        pool.next_file += u64::from(spare.is_none());
+        (spare, header, number)
+    };
+    let recycled = spare.is_some();
+    let name = spare.map_or_else(|| file_name(number), |spare| spare.name);
+    let outcome = if recycled { recycle(shared, &name, &header) } else { create(shared, &name, &header) };
+    let mut pool = shared.pool.lock();
+    match outcome {
+        Ok(file) => {
+            pool.ready.push_back(Arc::new(Segment::new(header, name, file, header.bytes)));
+            pool.trouble = None;
+            shared.stats.lock().recycled += u64::from(recycled);
+            Ok(true)
+        }
+        Err(error) => {
+            if pool.trouble.is_none() {
+                tracing::warn!(file = name, %error, "no segment could be made ready");
+            }
+            pool.trouble = Some(error.to_string());
+            // A fresh file is there in part at most; one that was to be recycled is given up.
+            let bytes = u64::from(header.bytes);
+            pool.spare.push(Spare { name, bytes, reusable: false });
+            Err(error)
+        }
+    }
+}
+
+/// Removes one file that is not wanted; true when there was one.
+fn remove_one<O: Observer>(shared: &Shared<O>, wanted: usize) -> bool {
+    let spare = {
+        let mut pool = shared.pool.lock();
+        let enough = pool.ready.len() >= wanted;
+        let place = pool.spare.iter().position(|spare| enough || !spare.reusable);
+        match place {
+            Some(place) => pool.spare.remove(place),
+            None => return false,
+        }
+    };
+    match shared.disk.remove(&shared.dir.join(&spare.name)).and_then(|()| sync_dir(shared)) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => {
+            tracing::warn!(file = spare.name, %error, "a file that is not needed could not be removed");
+            shared.pool.lock().spare.push(Spare { reusable: false, ..spare });
+            false
+        }
+    }
+}
+
+pub(crate) fn file_name(number: u64) -> String {
+    format!("{number:08}.wal")
+}
+
+fn path_of<O: Observer>(shared: &Shared<O>, name: &str) -> PathBuf {
+    shared.dir.join(name)
+}
+
+fn recycle<O: Observer>(shared: &Shared<O>, name: &str, header: &Header) -> io::Result<Arc<dyn DiskFile>> {
+    let file = shared.disk.open(&path_of(shared, name), OpenMode::ReadWrite)?;
+    Segment::write_headers(&*file, header)?;
+    Ok(file)
+}
+
+fn create<O: Observer>(shared: &Shared<O>, name: &str, header: &Header) -> io::Result<Arc<dyn DiskFile>> {
+    let bytes = u64::from(header.bytes);
+    if shared.disk.free_bytes(&shared.dir)? < shared.options.min_free_bytes.saturating_add(bytes) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    let file = shared.disk.open(&path_of(shared, name), OpenMode::CreateNew)?;
+    let zeros = vec![0; FILL_BYTES.min(header.bytes as usize)];
+    // The header's own pages are written below, with the rest of the file already there.
+    debug_assert!(HEADERS_AT[1] < bytes);
+    let mut position = 0;
+    while position < bytes {
+        let count = zeros.len().min((bytes - position) as usize);
+        file.write_at(&[&zeros[..count]], position)?;
+        position += count as u64;
+    }
+    Segment::write_headers(&*file, header)?;
+    sync_dir(shared)?;
+    Ok(file)
+}
+
+fn sync_dir<O: Observer>(shared: &Shared<O>) -> io::Result<()> {
+    #[cfg(any(test, feature = "planted"))]
+    if shared.options.planted == Some(crate::options::Planted::SkipDirectorySync) {
+        return Ok(());
+    }
+    shared.disk.sync_dir(&shared.dir)
 }

@@ -19,8 +19,8 @@ pub trait Replay {
     /// The body, verified. An error ends the open.
     fn body(&mut self, head: &FrameHead, place: Place, body: Bytes) -> Result<()>;
 
-    /// Something is lost. Called for every region, before the first `head`, and again when a body that
-    /// was wanted turns out damaged.
+    /// Something is lost. Called for every region, when recovery comes to it, between the heads
+    /// of the frames that are not.
     fn lost(&mut self, damage: &Damage);
 }
 
@@ -56,6 +56,16 @@ pub enum DamageKind {
     Header,
     /// A segment that must be there is missing, or neither copy of its header can be read.
     Segment,
+}
+
+impl Damage {
+    /// How many frames of the caller's are lost, or may be.
+    pub fn frames(&self) -> u64 {
+        match self.kind {
+            DamageKind::Frames | DamageKind::Segment if self.last != 0 => self.last - self.first + 1,
+            _ => 0,
+        }
+    }
 }
 
 impl fmt::Display for Damage {
