@@ -155,3 +155,7 @@ pub(crate) fn precompile(engine: &Engine, component: &[u8]) -> std::result::Resu
         Err(_) => Err("it does not compile: the compiler gave up on it".into()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -56,7 +56,7 @@ async fn i31_an_unknown_import_is_refused_by_its_name() {
 #[tokio::test]
 async fn i31_a_transform_cannot_import_http() {
     let bench = Bench::new();
-    let items = r#"(import "walhost:plugin/http@0.1.0" "send" (func $send (param i32 i32)))"#;
+    let items = r#"(import "walhost:plugin/http@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
     let guest = Guest { imports: "import walhost:plugin/http@0.1.0;", items, ..Guest::default() };
     refused(&bench, guest.build(), "only sinks").await;
 }
@@ -97,7 +97,7 @@ async fn i33_an_init_that_fails_traps_or_never_ends_refuses_the_load() {
     for (init, words) in [
         (FAILING, "its init refuses: no !"),
         ("unreachable", "plugin-trap"),
-        ("(loop $again (br $again))", "CPU limit 5000 ms"),
+        ("(loop $again (br $again))", "CPU limit 300 ms"),
         ("(drop (memory.grow (i32.const 5000))) unreachable", "memory limit 4 MiB"),
     ] {
         let error = bench.transform(Guest { init, ..Guest::default() }.build(), |_| {}).await.err().unwrap();
@@ -185,7 +185,7 @@ async fn a_sink_delivers_and_its_check_makes_an_instance() {
 
 #[test]
 fn an_inspection_needs_no_store_and_shows_what_is_missing() {
-    let items = r#"(import "walhost:plugin/http@0.1.0" "send" (func $send (param i32 i32)))"#;
+    let items = r#"(import "walhost:plugin/http@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
     let component = Guest { world: "sink-plugin", items, ..Guest::default() }.build();
     let found = crate::inspect(&component, &Grants::default()).unwrap();
     assert_eq!((found.kind, found.size_bytes), (PluginKind::Sink, component.len() as u64));
