@@ -7,14 +7,21 @@
 pub mod policy;
 pub mod pipeline;
 pub mod worker;
+mod batch;
+mod plan;
+mod halving;
+mod retry;
+mod breaker;
+mod rate;
+mod bounded;
 pub mod status;
+pub mod why;
 pub mod observer;
-pub mod breaker;
-pub mod rate;
 pub mod limits;
 
 pub use observer::{BatchReport, Ending, Observer, RecordReport};
 pub use pipeline::Pipeline;
 pub use policy::{BatchPolicy, BreakerPolicy, Jitter, OnExhausted, Policy, RetryPolicy};
 pub use status::{BreakerState, BreakerStatus, LastError, PauseReason, SettleAlarm, TargetState, TargetStatus};
+pub use why::why;
 pub use worker::{Worker, WorkerSpec};

@@ -8,9 +8,15 @@ use crate::policy::Policy;
 use crate::status::{PauseReason, TargetStatus};
 use std::sync::Arc;
 use std::time::Duration;
-use walhost_core::{Clock, NamespaceName, Random, Subscription, TargetName};
+use walhost_core::{Clock, NamespaceName, Random, Subscription, TargetName, exec};
 
+mod run;
+mod flight;
 mod shared;
+mod report;
+#[cfg(test)]
+mod tests;
+
 use shared::Shared;
 
 /// What a worker is made of.
@@ -45,6 +51,7 @@ impl Worker {
     /// Starts it on the runtime of the caller.
     pub fn start(spec: WorkerSpec) -> Worker {
         let shared = Shared::new(spec);
+        drop(exec::task(run::run(shared.clone())));
         Worker { shared }
     }
 
@@ -84,5 +91,11 @@ impl Worker {
     /// leases run out. Idempotent.
     pub async fn stop(&self, drain: Duration) {
         self.shared.stop(drain).await;
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.shared.cancel();
     }
 }
