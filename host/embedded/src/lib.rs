@@ -1,1 +1,33 @@
-//! Empty.
+//! The embedded queue: every namespace is a view on one shared log.
+//!
+//! In: batches, settlements, questions, through the ports of core. Out: frames in `walhost-log`, records
+//! back from it. FORMAT.md describes the frames' bodies.
+
+pub mod backend;
+pub mod limits;
+mod cache;
+mod codec;
+mod commit;
+mod dead_letters;
+mod extents;
+mod frame;
+mod history;
+mod idempotency;
+mod identity;
+mod inspect;
+mod keep;
+mod lease;
+mod letters;
+mod progress;
+mod queue;
+mod replay;
+mod runs;
+mod shared;
+mod snapshot;
+mod subscription;
+mod view;
+
+#[cfg(any(test, feature = "planted"))]
+pub use backend::Planted;
+pub use backend::{Embedded, EmbeddedConfig, EmbeddedOptions, OpenReport, Orphan, Steps};
+pub use frame::describe::describe;

@@ -1,0 +1,172 @@
+//! The dead letters of a namespace: what is needed to list, filter and find them. Their records stay in
+//! the log.
+//!
+//! In: frames of dead letters. Out: letters in the order they died; where their records are.
+
+use crate::codec::{Reader, Writer};
+use crate::frame::attempt;
+use crate::frame::dead::{Letter, get_exhausted, put_exhausted};
+use std::collections::{BTreeMap, HashMap};
+use walhost_core::attempt::Exhausted;
+use walhost_core::{Attempt, Result};
+use walhost_log::Place;
+
+/// What is kept in memory of one dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dead {
+    pub target: u16,
+    pub origin: u64,
+    pub epoch: u32,
+    pub appended_at_ms: u64,
+    pub dead_at_ms: u64,
+    pub exhausted: Option<Exhausted>,
+    /// The last attempt, encoded.
+    last: Vec<u8>,
+    /// Where its frame is; none until that is known, and when it was lost.
+    pub place: Option<Place>,
+    /// Which one of its frame it is.
+    pub index: u32,
+    /// How many letters its frame holds.
+    pub of: u32,
+    /// A redrive is on its way.
+    pub moving: bool,
+}
+
+impl Dead {
+    pub(crate) fn new(letter: &Letter, place: Place, index: u32, of: u32) -> Dead {
+        let mut last = Writer::default();
+        if let Some(attempt) = letter.attempts.list().last() {
+            attempt::put(&mut last, attempt);
+        }
+        Dead {
+            target: letter.target,
+            origin: letter.origin,
+            epoch: letter.epoch,
+            appended_at_ms: letter.appended_at_ms,
+            dead_at_ms: letter.dead_at_ms,
+            exhausted: letter.exhausted,
+            last: last.0,
+            place: Some(place),
+            index,
+            of,
+            moving: false,
+        }
+    }
+
+    /// The last attempt; none when there never was one.
+    pub(crate) fn last(&self) -> Option<Attempt> {
+        attempt::get(&mut Reader::new(&self.last)).ok()
+    }
+}
+
+/// All of a namespace, by number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeadLetters {
+    all: BTreeMap<u64, Dead>,
+    by_record: HashMap<(u64, u16), u64>,
+}
+
+impl DeadLetters {
+    pub(crate) fn insert(&mut self, number: u64, dead: Dead) {
+        self.by_record.insert((dead.origin, dead.target), number);
+        self.all.insert(number, dead);
+    }
+
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Dead> {
+        let dead = self.all.remove(&number)?;
+        if self.by_record.get(&(dead.origin, dead.target)) == Some(&number) {
+            self.by_record.remove(&(dead.origin, dead.target));
+        }
+        Some(dead)
+    }
+
+    pub(crate) fn get(&self, number: u64) -> Option<&Dead> {
+        self.all.get(&number)
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Dead> {
+        self.all.get_mut(&number)
+    }
+
+    /// The dead letter of a record for a target.
+    pub(crate) fn of_record(&self, origin: u64, target: u16) -> Option<u64> {
+        self.by_record.get(&(origin, target)).copied()
+    }
+
+    /// All from a number on, oldest first.
+    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = (u64, &Dead)> {
+        self.all.range(number..).map(|(number, dead)| (*number, dead))
+    }
+
+    /// Numbers of those that died before this time.
+    pub(crate) fn died_before(&self, before_ms: u64, count_max: usize) -> Vec<u64> {
+        let old = |(_, dead): &(u64, &Dead)| dead.dead_at_ms < before_ms && !dead.moving;
+        self.from(0).filter(old).map(|(number, _)| number).take(count_max).collect()
+    }
+
+    pub(crate) fn put(&self, writer: &mut Writer) {
+        writer.u64(self.all.len() as u64);
+        for (number, dead) in &self.all {
+            writer.u64(*number);
+            writer.u32(u32::from(dead.target));
+            writer.u64(dead.origin);
+            writer.u32(dead.epoch);
+            writer.u64(dead.appended_at_ms);
+            writer.u64(dead.dead_at_ms);
+            put_exhausted(writer, dead.exhausted);
+            writer.bytes(&dead.last);
+            writer.u32(dead.index);
+            writer.u32(dead.of);
+        }
+    }
+
+    /// Reads them; where they are is told by the heads of the log.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<DeadLetters> {
+        let mut letters = DeadLetters::default();
+        for _ in 0..reader.count()? {
+            let number = reader.u64()?;
+            let dead = Dead {
+                target: reader.u16()?,
+                origin: reader.u64()?,
+                epoch: reader.u32()?,
+                appended_at_ms: reader.u64()?,
+                dead_at_ms: reader.u64()?,
+                exhausted: get_exhausted(reader)?,
+                last: reader.bytes()?.to_vec(),
+                index: reader.u32()?,
+                of: reader.u32()?,
+                place: None,
+                moving: false,
+            };
+            letters.insert(number, dead);
+        }
+        Ok(letters)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::frame::dead::tests::letter;
+
+    #[test]
+    fn letters_are_found_by_number_and_by_record_and_read_back() {
+        let mut letters = DeadLetters::default();
+        let place = Place { segment: 1, position: 2, bytes: 3, log_sequence: 4 };
+        for number in 0..3 {
+            letters.insert(number, Dead::new(&letter(number * 2), place, number as u32, 3));
+        }
+        assert_eq!(letters.of_record(2, 1), Some(2));
+        assert_eq!(letters.get(2).unwrap().last().unwrap().code, "http-400");
+        assert_eq!((letters.died_before(4, 9).len(), letters.died_before(5, 2)), (0, vec![0, 1]));
+        let mut writer = Writer::default();
+        letters.put(&mut writer);
+        let mut read = DeadLetters::read(&mut Reader::new(&writer.0)).unwrap();
+        assert_eq!(read.get(1).unwrap().place, None);
+        read.get_mut(1).unwrap().place = Some(place);
+        assert_eq!(read.get(1), letters.get(1));
+        assert_eq!((read.remove(1).is_some(), read.remove(1).is_some(), read.of_record(1, 1)), (true, false, None));
+        assert_eq!(read.from(0).map(|(number, _)| number).collect::<Vec<_>>(), vec![0, 2]);
+    }
+}

@@ -1,0 +1,25 @@
+//! The kinds of frames that the embedded queue keeps in the log, and how their bodies are laid out.
+//! FORMAT.md describes every byte.
+//!
+//! In: batches, facts, dead letters. Out: bodies, and back. Bodies come from disk: nothing is asserted.
+
+pub(crate) mod append;
+pub(crate) mod attempt;
+pub(crate) mod dead;
+pub(crate) mod describe;
+pub(crate) mod fact;
+pub(crate) mod redrive;
+
+/// One append request without anything special: its head says all that a restart needs.
+pub(crate) const APPEND: u8 = 1;
+/// One append request with a target, a due time or an idempotency key.
+pub(crate) const APPEND_WITH: u8 = 2;
+/// Facts: settlements, cancels, subscriptions and the like.
+pub(crate) const FACTS: u8 = 3;
+/// Dead letters with their records; the head's first offset is the number of the first one.
+pub(crate) const DEAD: u8 = 4;
+/// A dead letter's record, appended again for its target; ends the dead letter.
+pub(crate) const REDRIVE: u8 = 5;
+
+/// No target in particular.
+pub(crate) const ALL_TARGETS: u16 = u16::MAX;

@@ -1,0 +1,100 @@
+//! Housekeeping: snapshots, segments given back (I9), dead letters, keys and history whose time has ended,
+//! settlements that wait for the disk.
+//!
+//! In: the state of all namespaces, now and then. Out: snapshot files, released segments.
+
+use crate::commit::Ticket;
+use crate::letters::expire;
+use crate::shared::{Namespace, Shared};
+use crate::snapshot::{put_head, put_view};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use walhost_core::Result;
+use walhost_log::{Urgency, snapshot};
+
+/// What the last snapshots said.
+#[derive(Debug, Default)]
+pub(crate) struct Generations {
+    /// As of which log sequence number the last snapshot is, and which sealed segments nobody needed then.
+    last: Option<(u64, BTreeSet<u64>)>,
+    /// And the one before it.
+    before: Option<(u64, BTreeSet<u64>)>,
+    /// The newest segment when the last snapshot was taken.
+    segment: u64,
+}
+
+impl Generations {
+    /// Takes a snapshot of all namespaces and gives back the segments that two snapshots do not need.
+    ///
+    /// Every fact up to `as_of` is in it: facts are applied when they are submitted or when they are
+    /// durable, and `applied` is read before any view is. Facts after it may be in it too; they are applied
+    /// again at a replay, and change nothing then.
+    pub(crate) fn snapshot(&mut self, shared: &Arc<Shared>, namespaces: &[Arc<Namespace>], next_view: u32) -> Result<()> {
+        let as_of = shared.applied.load(Ordering::Acquire);
+        let segments = shared.log.segments();
+        let mut parts = vec![put_head(next_view)];
+        let mut live = BTreeSet::new();
+        for namespace in namespaces {
+            let view = namespace.view.lock();
+            if !view.removed {
+                parts.push(put_view(&view));
+                live.extend(view.extents.live_segments());
+            }
+        }
+        snapshot::write(&*shared.disk, &shared.snapshots, as_of, &parts)?;
+        let clear = segments.iter().filter(|s| s.sealed && s.last <= as_of && !live.contains(&s.segment));
+        let clear = clear.map(|segment| segment.segment).collect();
+        self.before = self.last.replace((as_of, clear));
+        self.segment = segments.last().map_or(0, |segment| segment.segment);
+        Ok(())
+    }
+
+    /// True when a segment was finished since the last snapshot.
+    pub(crate) fn is_due(&self, shared: &Shared) -> bool {
+        self.last.is_none() || shared.log.segments().last().is_some_and(|segment| segment.segment != self.segment)
+    }
+
+    /// Gives back the segments that neither of the last two snapshots needs, nor anyone now. Answers which.
+    pub(crate) fn release(&mut self, shared: &Shared, namespaces: &[Arc<Namespace>]) -> Vec<u64> {
+        let (Some((_, last)), Some((before_as_of, before))) = (&self.last, &self.before) else { return Vec::new() };
+        let mut free: BTreeSet<u64> = last.intersection(before).copied().collect();
+        free.retain(|free| shared.log.segments().iter().any(|s| s.segment == *free && s.sealed && s.last <= *before_as_of));
+        for namespace in namespaces {
+            let mut view = namespace.view.lock();
+            let live: BTreeSet<u64> = view.extents.live_segments().collect();
+            free.retain(|segment| !live.contains(segment));
+            // A target that begins with the earliest record from now on finds none of these.
+            free.iter().for_each(|segment| view.extents.release(*segment));
+        }
+        free.iter().for_each(|segment| shared.log.release(*segment));
+        free.into_iter().collect()
+    }
+}
+
+/// Writes again what could not be written.
+pub(crate) fn save_again(shared: &Shared) {
+    let waiting = shared.unsaved.lock().take();
+    for (namespace, body) in waiting {
+        let draft = namespace.facts_frame(body.clone(), 0, Urgency::Lazy);
+        let ticket = Ticket::Applied { namespace: Arc::clone(&namespace), body: body.clone(), waiter: None };
+        if shared.log.submit(draft, ticket).is_err() {
+            shared.unsaved.lock().add(&namespace, body);
+        }
+    }
+}
+
+/// Lets go of what has outlived its time.
+pub(crate) fn tidy(shared: &Shared, namespaces: &[Arc<Namespace>]) {
+    let now_ms = shared.clock.now_ms();
+    for namespace in namespaces {
+        if let Err(error) = expire(namespace, now_ms) {
+            tracing::warn!(%error, "dead letters could not be expired");
+        }
+        let mut view = namespace.view.lock();
+        if let Some(policy) = view.policy.clone() {
+            view.keys.expire(now_ms, policy.idempotency_window_ms);
+            view.history.expire(now_ms.saturating_sub(policy.history_ms));
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Dead letters of a queue: list, groups, one in detail, redrive, purge, expire.
+//!
+//! In: ids, filters. Out: letters; frames that end them (I17).
+
+use crate::commit::Ticket;
+use crate::dead_letters::Dead;
+use crate::frame::append::Stored;
+use crate::frame::dead::{self, Letter};
+use crate::frame::fact::Fact;
+use crate::frame::redrive::{self, Redriven};
+use crate::frame;
+use crate::identity::{Identity, dead_letter_id, dead_letter_number};
+use crate::queue::EmbeddedQueue;
+use crate::shared::{Namespace, durable, refused};
+use crate::view::{Landed, View};
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use walhost_core::inspect::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, DeadLetterId, Page};
+use walhost_core::limits::PAGE_MAX;
+use walhost_core::{Attempt, Error, Kind, Record, Result, VerdictKind};
+use walhost_log::{FrameDraft, Place, Urgency};
+
+/// Letters that expire at once.
+const EXPIRE_AT_ONCE_MAX: usize = 10_000;
+
+fn shown(view: &View, number: u64, dead: &Dead) -> DeadLetter {
+    let none = Attempt {
+        number: 0,
+        at_ms: dead.dead_at_ms,
+        verdict: VerdictKind::Reject,
+        code: String::new(),
+        message: String::new(),
+        digest: None,
+    };
+    DeadLetter {
+        id: dead_letter_id(view.incarnation, number),
+        record: Identity { incarnation: view.incarnation, epoch: dead.epoch, offset: dead.origin }.record_id(),
+        target: view.targets[usize::from(dead.target)].name.clone(),
+        last: dead.last().unwrap_or(none),
+        exhausted: dead.exhausted,
+        appended_at_ms: dead.appended_at_ms,
+        dead_at_ms: dead.dead_at_ms,
+    }
+}
+
+impl EmbeddedQueue {
+    /// One page, oldest first; the cursor is the number of the next one.
+    pub(crate) fn list(&self, filter: &DeadLetterFilter, cursor: Option<&str>, limit: usize) -> Result<Page<DeadLetter>> {
+        let bad = || Error::new(Kind::Invalid, "queue.dead_letters", "this cursor was not given by this list");
+        let from = cursor.map_or(Some(0), |cursor| cursor.parse().ok()).ok_or_else(bad)?;
+        let limit = limit.clamp(1, PAGE_MAX);
+        let view = self.namespace().view.lock();
+        let mut page = Page { items: Vec::new(), next: None };
+        for (number, dead) in view.dead.from(from) {
+            let letter = shown(&view, number, dead);
+            if !filter.matches(&letter) {
+                continue;
+            }
+            if page.items.len() == limit {
+                page.next = Some(number.to_string());
+                break;
+            }
+            page.items.push(letter);
+        }
+        Ok(page)
+    }
+
+    pub(crate) fn groups(&self) -> Vec<DeadLetterGroup> {
+        let view = self.namespace().view.lock();
+        let mut groups: HashMap<(String, u16, Option<walhost_core::Digest>), DeadLetterGroup> = HashMap::new();
+        for (number, dead) in view.dead.from(0) {
+            let letter = shown(&view, number, dead);
+            let group = groups.entry((letter.last.code.clone(), dead.target, letter.last.digest)).or_insert(DeadLetterGroup {
+                code: letter.last.code,
+                target: letter.target,
+                digest: letter.last.digest,
+                count: 0,
+                oldest_at_ms: u64::MAX,
+                newest_at_ms: 0,
+            });
+            group.count += 1;
+            group.oldest_at_ms = group.oldest_at_ms.min(letter.dead_at_ms);
+            group.newest_at_ms = group.newest_at_ms.max(letter.dead_at_ms);
+        }
+        let mut groups: Vec<DeadLetterGroup> = groups.into_values().collect();
+        groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cmp(b)));
+        groups
+    }
+
+    /// The letter as it is on disk; none when it is gone or cannot be read.
+    pub(crate) async fn letter(&self, number: u64) -> Result<Option<Letter>> {
+        let wanted = {
+            let view = self.namespace().view.lock();
+            view.dead.get(number).and_then(|dead| Some((dead.place?, dead.of, dead.index)))
+        };
+        let Some((place, of, index)) = wanted else { return Ok(None) };
+        match self.read_letters(place, of).await {
+            Ok(letters) => Ok(letters.into_iter().nth(index as usize)),
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read_letters(&self, place: Place, count: u32) -> Result<Vec<Letter>> {
+        let shared = Arc::clone(&self.namespace().shared);
+        let read = move || shared.log.read(place).and_then(|(_, body)| dead::decode(&body, count));
+        walhost_core::exec::blocking(read)
+            .await
+            .map_err(|error| Error::new(Kind::Unavailable, "queue.read", "the read was given up").source(error))?
+    }
+
+    pub(crate) async fn detail(&self, id: &DeadLetterId) -> Result<Option<DeadLetterDetail>> {
+        let Some((number, letter)) = ({
+            let view = self.namespace().view.lock();
+            dead_letter_number(view.incarnation, id)
+                .and_then(|number| Some((number, shown(&view, number, view.dead.get(number)?))))
+        }) else {
+            return Ok(None);
+        };
+        let Some(stored) = self.letter(number).await? else { return Ok(None) };
+        let record = Record {
+            id: letter.record.clone(),
+            sequence: stored.sequence,
+            appended_at_ms: stored.appended_at_ms,
+            attempt: letter.last.number,
+            key: (!stored.key.is_empty()).then_some(stored.key),
+            headers: stored.headers,
+            value: stored.value,
+        };
+        Ok(Some(DeadLetterDetail { letter, record, attempts: stored.attempts.list() }))
+    }
+
+    /// Appends dead letters again, a frame each, all of them in as few commits as they take.
+    pub(crate) async fn send_again(&self, ids: &[DeadLetterId]) -> Result<u64> {
+        const OPERATION: &str = "queue.redrive";
+        let wanted: Vec<(u64, Place, u32, u32)> = {
+            let view = self.namespace().view.lock();
+            let mut wanted = Vec::new();
+            for id in ids {
+                let Some(number) = dead_letter_number(view.incarnation, id) else { continue };
+                let Some(dead) = view.dead.get(number).filter(|dead| !dead.moving) else { continue };
+                let target = &view.targets[usize::from(dead.target)];
+                if target.ended {
+                    let detail = format!("the target `{}` is not subscribed any more", target.name);
+                    return Err(Error::new(Kind::UnknownTarget, OPERATION, detail));
+                }
+                wanted.extend(dead.place.map(|place| (number, place, dead.of, dead.index)));
+            }
+            wanted
+        };
+        let mut frames: HashMap<u64, Vec<Letter>> = HashMap::new();
+        let mut answers = Vec::new();
+        let mut failed = None;
+        for (number, place, of, index) in wanted {
+            if let std::collections::hash_map::Entry::Vacant(vacant) = frames.entry(place.log_sequence) {
+                vacant.insert(self.read_letters(place, of).await?);
+            }
+            let Some(letter) = frames[&place.log_sequence].get(index as usize) else { continue };
+            match self.append_again(number, letter) {
+                Ok(answer) => answers.extend(answer),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        let mut moved = 0;
+        for answer in answers {
+            match durable(OPERATION, answer).await {
+                Ok(()) => moved += 1,
+                Err(error) => failed = Some(error),
+            }
+        }
+        self.namespace().wake();
+        match failed {
+            // What was moved stays moved; asking again passes it over.
+            Some(error) if moved == 0 => Err(error),
+            _ => Ok(moved),
+        }
+    }
+
+    fn append_again(&self, number: u64, letter: &Letter) -> Result<Option<oneshot::Receiver<Result<(), walhost_log::Failure>>>> {
+        let namespace = self.namespace();
+        let mut view = namespace.view.lock();
+        let free = view.dead.get(number).is_some_and(|dead| !dead.moving);
+        if !free || view.targets[usize::from(letter.target)].ended {
+            return Ok(None);
+        }
+        let parts = redrive::encode(number, letter);
+        let place = Place { segment: 0, position: 0, bytes: 0, log_sequence: 0 };
+        let landed = Landed { first_offset: view.next_offset, count: 1, first_sequence: letter.sequence, place };
+        let body: bytes::Bytes = parts.concat().into();
+        let stored = Stored::decode(&body, 1)?;
+        let redriven = Box::new(Redriven {
+            dead: number,
+            target: letter.target,
+            origin: letter.origin,
+            sequence: letter.sequence,
+            attempts: letter.attempts.clone(),
+        });
+        let draft = FrameDraft {
+            kind: frame::REDRIVE,
+            view: view.number,
+            first_offset: landed.first_offset,
+            count: 1,
+            first_sequence: letter.sequence,
+            parts,
+            urgency: Urgency::Now,
+        };
+        let (waiter, answer) = oneshot::channel();
+        let ticket = Ticket::Redrive { namespace: Arc::clone(namespace), landed, redriven, stored, waiter };
+        namespace.shared.submit_fact(draft, ticket).map_err(|(why, _)| refused("queue.redrive", why))?;
+        view.given(&landed, true);
+        if let Some(dead) = view.dead.get_mut(number) {
+            dead.moving = true;
+        }
+        Ok(Some(answer))
+    }
+
+    pub(crate) async fn remove_letters(&self, ids: &[DeadLetterId]) -> Result<u64> {
+        const OPERATION: &str = "queue.purge";
+        let namespace = self.namespace();
+        let (count, answer) = {
+            let mut view = namespace.view.lock();
+            let mut numbers: Vec<u64> = ids.iter().filter_map(|id| dead_letter_number(view.incarnation, id)).collect();
+            numbers.sort_unstable();
+            numbers.dedup();
+            numbers.retain(|number| view.dead.get(*number).is_some_and(|dead| !dead.moving));
+            if numbers.is_empty() {
+                return Ok(0);
+            }
+            let facts: Vec<Fact> = numbers.iter().map(|dead| Fact::Purged { dead: *dead }).collect();
+            (numbers.len() as u64, namespace.shared.apply_durably(OPERATION, namespace, &mut view, &facts)?)
+        };
+        durable(OPERATION, answer).await?;
+        Ok(count)
+    }
+}
+
+/// Removes the dead letters whose retention has ended. Answers how many.
+pub(crate) fn expire(namespace: &Arc<Namespace>, now_ms: u64) -> Result<usize> {
+    let mut view = namespace.view.lock();
+    let Some(retention_ms) = view.policy.as_ref().map(|policy| policy.dlq_retention_ms) else { return Ok(0) };
+    let old = view.dead.died_before(now_ms.saturating_sub(retention_ms), EXPIRE_AT_ONCE_MAX);
+    let facts: Vec<Fact> = old.iter().map(|dead| Fact::Expired { dead: *dead }).collect();
+    namespace.shared.apply_lazily(namespace, &mut view, &facts)?;
+    Ok(facts.len())
+}

@@ -1,0 +1,24 @@
+//! The bounds of the embedded queue, each with its unit and its reason.
+
+/// Bytes of recent frames kept in memory over all namespaces: a target that keeps up never reads the disk.
+pub const TAIL_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of frames read from disk that are kept for the next lease: a few leases' worth.
+pub const COLD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Frames read ahead by one cold lease: a batch of single-record frames in one go.
+pub const READ_AHEAD_FRAMES_MAX: usize = 512;
+/// Bytes of a frame that are not its records: what a queue of many tiny frames costs at least.
+pub const FRAME_OVERHEAD_BYTES: u64 = 96;
+/// Bytes of the history of finished records, over one namespace. The oldest go first.
+pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one frame of dead letters: well below a segment.
+pub const DEAD_FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Facts that could not be written and wait for the log to recover, in bytes: beyond, settling is refused.
+pub const UNSAVED_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Records that may wait behind held keys of one target: beyond, nothing more is read until some are done.
+pub const HELD_MAX: usize = 1_000_000;
+/// Longest sleep of a waiting lease while something is scheduled, in milliseconds: a time of day that is
+/// set forward is noticed within it (I20).
+pub const DUE_CHECK_MS: u64 = 500;
+/// How often the housekeeper looks for dead letters to expire, keys to forget and segments to give back,
+/// in milliseconds.
+pub const HOUSEKEEPING_MS: u64 = 1_000;

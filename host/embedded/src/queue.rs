@@ -1,0 +1,286 @@
+//! The queue port on a view: appending, subscriptions, policy, counters.
+//!
+//! In: batches, targets, policies. Out: receipts, subscriptions.
+
+use crate::commit::Ticket;
+use crate::extents::Extent;
+use crate::frame::append::{Delay, Meta, Stored, encode};
+use crate::frame::fact::Fact;
+use crate::frame::ALL_TARGETS;
+use crate::idempotency::{Answer, First};
+use crate::identity::Identity;
+use crate::limits;
+use crate::shared::{Namespace, durable, refused};
+use crate::subscription::TargetSubscription;
+use crate::view::{Landed, View};
+use async_trait::async_trait;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+use walhost_core::queue::{Appended, Capability, From, QueuePolicy, QueueStats, TargetStats};
+use walhost_core::{Error, Kind, Queue, RecordBatch, Result, Subscription, TargetName};
+use walhost_log::{Failure, FrameDraft, Place, Urgency};
+
+/// The queue of one namespace.
+pub(crate) struct EmbeddedQueue {
+    pub namespace: Arc<Namespace>,
+    pub capability: Capability,
+    /// One at a time: subscriptions come and go.
+    pub control: tokio::sync::Mutex<()>,
+}
+
+/// An append that is there already, or on its way.
+enum Begun {
+    There(Appended),
+    OnItsWay(Appended, oneshot::Receiver<Result<(), Failure>>),
+}
+
+pub(crate) fn closed(operation: &'static str) -> Error {
+    Error::new(Kind::Closed, operation, "the queue is closed")
+}
+
+/// The levels that a policy may name, and the one that receipts then name.
+pub(crate) fn durability(policy: &QueuePolicy) -> Result<&'static str> {
+    match policy.durability.as_deref() {
+        None | Some("fsync") => Ok("fsync"),
+        Some("os") => Ok("os"),
+        Some(other) => Err(Error::new(
+            Kind::Unsupported,
+            "queue.configure",
+            format!("the embedded queue knows the durability levels fsync and os, not `{}`", other.escape_debug()),
+        )),
+    }
+}
+
+impl EmbeddedQueue {
+    fn receipt(&self, view: &View, first: First, deduplicated: bool) -> Appended {
+        let id = |offset| Identity { incarnation: view.incarnation, epoch: first.epoch, offset }.record_id();
+        let end = first.first_offset + u64::from(first.count);
+        Appended {
+            ids: (first.first_offset..end).map(id).collect(),
+            first: format!("0:{}", first.first_offset),
+            last: format!("0:{}", end - 1),
+            durability: view.policy.as_ref().and_then(|policy| durability(policy).ok()).unwrap_or("fsync"),
+            deduplicated,
+        }
+    }
+
+    /// Gives offsets and sequences and hands the frame to the log, under the lock: order of offsets is
+    /// order in the log.
+    fn begin(&self, batch: &RecordBatch) -> Result<Begun> {
+        const OPERATION: &str = "queue.append";
+        let shared = &self.namespace.shared;
+        let now_us = shared.clock.now_us();
+        let now_ms = now_us / 1_000;
+        let mut view = self.namespace.view.lock();
+        if self.namespace.closed.load(Ordering::Acquire) || view.removed {
+            return Err(closed(OPERATION));
+        }
+        let only = match &batch.target {
+            None => ALL_TARGETS,
+            Some(name) => view.target(name).ok_or_else(|| {
+                Error::new(Kind::UnknownTarget, OPERATION, format!("the namespace has no target `{name}`"))
+            })?,
+        };
+        let waits = batch.due_ms.is_some_and(|due_ms| due_ms > now_ms) || batch.jitter_ms > 0;
+        let delay = waits.then(|| Delay { due_ms: batch.due_ms.unwrap_or(now_ms), jitter_ms: batch.jitter_ms });
+        let meta = Meta { appended_at_ms: now_ms, epoch: shared.epoch, only, delay, idempotency: batch.idempotency };
+        let bytes = batch.bytes() as u64 + 12 * batch.count() as u64 + limits::FRAME_OVERHEAD_BYTES;
+        if let Some(begun) = self.admit(&mut view, batch, bytes, now_ms)? {
+            return Ok(begun);
+        }
+        let parts = encode(&meta, batch);
+        let count = batch.count() as u32;
+        let first_sequence = match delay {
+            None => now_us.max(view.last_sequence + 1),
+            Some(delay) => delay.due_ms.saturating_mul(1_000),
+        };
+        let stored = Stored::of_parts(&meta, &parts, count);
+        let place = Place { segment: 0, position: 0, bytes: 0, log_sequence: 0 };
+        let landed = Landed { first_offset: view.next_offset, count, first_sequence, place };
+        let draft = FrameDraft {
+            kind: meta.kind(),
+            view: view.number,
+            first_offset: landed.first_offset,
+            count,
+            first_sequence,
+            parts,
+            urgency: Urgency::Now,
+        };
+        let (waiter, answer) = oneshot::channel();
+        let namespace = Arc::clone(&self.namespace);
+        let ticket = Ticket::Append { namespace, landed, meta, stored, reserved_bytes: bytes, waiter };
+        if let Err((why, _)) = shared.log.submit(draft, ticket) {
+            if let Some(mark) = &batch.idempotency {
+                view.keys.give_up(mark);
+            }
+            return Err(refused(OPERATION, why));
+        }
+        view.given(&landed, delay.is_some());
+        view.reserved_bytes += bytes;
+        let first = First { first_offset: landed.first_offset, count, epoch: shared.epoch };
+        Ok(Begun::OnItsWay(self.receipt(&view, first, false), answer))
+    }
+
+    /// Quota and idempotency.
+    fn admit(&self, view: &mut View, batch: &RecordBatch, bytes: u64, now_ms: u64) -> Result<Option<Begun>> {
+        const OPERATION: &str = "queue.append";
+        let policy = view.policy.clone().ok_or_else(|| closed(OPERATION))?;
+        if let Some(mark) = &batch.idempotency {
+            match view.keys.begin(mark, now_ms, policy.idempotency_window_ms, policy.idempotency_keys_max) {
+                Answer::Begin => {}
+                Answer::Known(first) => return Ok(Some(Begun::There(self.receipt(view, first, true)))),
+                Answer::InFlight => {
+                    let detail = "the first request with this idempotency key has no answer so far";
+                    return Err(Error::new(Kind::IdempotencyInFlight, OPERATION, detail));
+                }
+                Answer::Mismatch => {
+                    let detail = "this idempotency key was used with other content";
+                    return Err(Error::new(Kind::IdempotencyMismatch, OPERATION, detail));
+                }
+                Answer::Full => {
+                    let detail = "the namespace remembers as many idempotency keys as it may";
+                    return Err(Error::new(Kind::QuotaExceeded, OPERATION, detail));
+                }
+            }
+        }
+        if view.extents.live_bytes() + view.reserved_bytes + bytes > policy.backlog_bytes_max {
+            if let Some(mark) = &batch.idempotency {
+                view.keys.give_up(mark);
+            }
+            return Err(Error::new(Kind::QuotaExceeded, OPERATION, "the namespace's backlog is full"));
+        }
+        Ok(None)
+    }
+
+    /// When the oldest record that could be leased now became due.
+    fn oldest_due_ms(view: &View, target: u16) -> Option<u64> {
+        let progress = &view.targets[usize::from(target)];
+        let again = progress.ready.first().and_then(|offset| match progress.tried.get(offset) {
+            Some(tried) if tried.due_ms > 0 => Some(tried.due_ms),
+            _ => view.due_ms(*offset).or_else(|| view.extents.find(*offset).map(|extent| extent.first_sequence / 1_000)),
+        });
+        let fresh = progress.settled.first_missing(progress.cursor);
+        let open = |extent: &Extent| extent.meant_for(target) && view.extents.delay_of(extent).is_none();
+        let fresh = view.extents.at_or_after(fresh).filter(open).map(|extent| extent.first_sequence / 1_000);
+        again.into_iter().chain(fresh).min()
+    }
+}
+
+#[async_trait]
+impl Queue for EmbeddedQueue {
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    async fn append(&self, batch: RecordBatch) -> Result<Appended> {
+        match self.begin(&batch)? {
+            Begun::There(appended) => Ok(appended),
+            Begun::OnItsWay(appended, answer) => durable("queue.append", answer).await.map(|()| appended),
+        }
+    }
+
+    async fn subscribe(&self, target: &TargetName, from: From) -> Result<Arc<dyn Subscription>> {
+        const OPERATION: &str = "queue.subscribe";
+        let _one_at_a_time = self.control.lock().await;
+        loop {
+            let answer = {
+                let view = self.namespace.view.lock();
+                if self.namespace.closed.load(Ordering::Acquire) || view.removed {
+                    return Err(closed(OPERATION));
+                }
+                if let Some(target) = view.target(target) {
+                    return Ok(Arc::new(TargetSubscription { namespace: Arc::clone(&self.namespace), target }));
+                }
+                let number = u16::try_from(view.targets.len()).ok().filter(|number| *number < ALL_TARGETS);
+                let number = number.ok_or_else(|| {
+                    Error::new(Kind::Unsupported, OPERATION, "the namespace has had as many targets as it can have")
+                })?;
+                let from = match from {
+                    From::Latest => view.next_offset,
+                    From::Earliest => view.extents.at_or_after(0).map_or(view.next_offset, |first| first.first_offset),
+                };
+                let fact = Fact::Subscribed { target: number, name: target.as_str().to_owned(), from };
+                self.namespace.shared.propose(OPERATION, &self.namespace, vec![fact])?
+            };
+            durable(OPERATION, answer).await?;
+        }
+    }
+
+    async fn unsubscribe(&self, target: &TargetName) -> Result<u64> {
+        const OPERATION: &str = "queue.unsubscribe";
+        let _one_at_a_time = self.control.lock().await;
+        let (number, before, answer) = {
+            let view = self.namespace.view.lock();
+            if self.namespace.closed.load(Ordering::Acquire) || view.removed {
+                return Err(closed(OPERATION));
+            }
+            let Some(number) = view.target(target) else { return Ok(0) };
+            let before = view.targets[usize::from(number)].counters.cancelled;
+            let facts = vec![Fact::Unsubscribed { target: number }];
+            (number, before, self.namespace.shared.propose(OPERATION, &self.namespace, facts)?)
+        };
+        durable(OPERATION, answer).await?;
+        let view = self.namespace.view.lock();
+        Ok(view.targets[usize::from(number)].counters.cancelled - before)
+    }
+
+    fn configure(&self, policy: &QueuePolicy) -> Result<()> {
+        durability(policy)?;
+        let mut view = self.namespace.view.lock();
+        let before = view.policy.replace(policy.clone());
+        if before.is_some_and(|before| before.ordered != policy.ordered) {
+            let extents = view.extents.clone();
+            let delayed = |offset| extents.find(offset).is_some_and(|extent| extents.delay_of(&extent).is_some());
+            view.targets.iter_mut().for_each(|target| target.rewind(delayed));
+        }
+        drop(view);
+        self.namespace.wake();
+        Ok(())
+    }
+
+    fn stats(&self) -> QueueStats {
+        let view = self.namespace.view.lock();
+        let mut stats = QueueStats {
+            backlog_bytes: view.extents.live_bytes() + view.reserved_bytes,
+            backlog_records: view.backlog_records,
+            ..QueueStats::default()
+        };
+        for (number, target) in view.targets.iter().enumerate() {
+            let (in_flight, retrying, scheduled, held) = target.waiting();
+            let one: &mut TargetStats = stats.targets.entry(target.name.clone()).or_default();
+            let (sum, add) = (&mut one.accounting, &target.counters);
+            sum.accepted += add.accepted;
+            sum.delivered += add.delivered;
+            sum.dead += add.dead;
+            sum.pending += add.pending;
+            sum.filtered += add.filtered;
+            sum.purged += add.purged;
+            sum.expired += add.expired;
+            sum.cancelled += add.cancelled;
+            if target.ended {
+                continue;
+            }
+            (one.in_flight, one.retrying, one.scheduled) = (in_flight, retrying, scheduled);
+            one.ready = add.pending.saturating_sub(in_flight + retrying + scheduled + held);
+            one.oldest_due_at_ms = if one.ready > 0 { Self::oldest_due_ms(&view, number as u16) } else { None };
+        }
+        stats
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.namespace.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.namespace.wake();
+        if self.namespace.shared.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // A frame without facts: when it is durable, so is everything that was settled before.
+        let answer = {
+            let mut view = self.namespace.view.lock();
+            self.namespace.shared.apply_durably("queue.close", &self.namespace, &mut view, &[])?
+        };
+        durable("queue.close", answer).await
+    }
+}

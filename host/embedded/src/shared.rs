@@ -1,0 +1,212 @@
+//! What all namespaces of one log share, and a namespace with its lock.
+//!
+//! In: drafts. Out: submitted frames; frames read back.
+
+use crate::cache::Cache;
+use crate::codec::Writer;
+use crate::commit::{Keeper, Ticket, Waiter, classify};
+use crate::extents::Extent;
+use crate::frame::append::Stored;
+use crate::frame::fact::Fact;
+use crate::frame;
+use crate::limits;
+use crate::view::View;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::Arc;
+use tokio::sync::{Notify, oneshot};
+use walhost_core::disk::Disk;
+use walhost_core::{Clock, Error, Kind, Random, Result};
+use walhost_log::{Failure, FrameDraft, Log, Refused, Urgency};
+
+/// What all namespaces share.
+pub(crate) struct Shared {
+    pub log: Arc<Log<Keeper>>,
+    pub disk: Arc<dyn Disk>,
+    pub snapshots: PathBuf,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<Random>,
+    /// Of the log at this open.
+    pub epoch: u32,
+    pub tail: Mutex<Cache>,
+    pub cold: Mutex<Cache>,
+    /// The last log sequence number whose frame is in the views.
+    pub applied: AtomicU64,
+    pub unsaved: Mutex<Unsaved>,
+    pub closed: AtomicBool,
+    #[cfg(any(test, feature = "planted"))]
+    pub planted: Option<crate::Planted>,
+}
+
+/// Facts that are true in memory and could not be written.
+#[derive(Default)]
+pub(crate) struct Unsaved {
+    pub waiting: Vec<(Arc<Namespace>, Bytes)>,
+    bytes: usize,
+}
+
+impl Unsaved {
+    pub(crate) fn add(&mut self, namespace: &Arc<Namespace>, body: Bytes) {
+        self.bytes += body.len();
+        self.waiting.push((Arc::clone(namespace), body));
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<(Arc<Namespace>, Bytes)> {
+        self.bytes = 0;
+        std::mem::take(&mut self.waiting)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes >= limits::UNSAVED_BYTES_MAX
+    }
+}
+
+/// A namespace on the log.
+pub(crate) struct Namespace {
+    pub number: u32,
+    pub shared: Arc<Shared>,
+    pub view: Mutex<View>,
+    pub closed: AtomicBool,
+    /// Wakes the leases of all targets that wait.
+    woken: Notify,
+}
+
+impl Namespace {
+    pub(crate) fn new(shared: Arc<Shared>, view: View) -> Arc<Namespace> {
+        let number = view.number;
+        Arc::new(Namespace { number, shared, view: Mutex::new(view), closed: AtomicBool::new(false), woken: Notify::new() })
+    }
+
+    /// Something may be ready.
+    pub(crate) fn wake(&self) {
+        self.woken.notify_waiters();
+    }
+
+    /// Resolves at the next wake after it was enabled.
+    pub(crate) fn woken(&self) -> tokio::sync::futures::Notified<'_> {
+        self.woken.notified()
+    }
+
+    /// A draft of facts.
+    pub(crate) fn facts_draft(&self, facts: &[Fact], urgency: Urgency) -> (FrameDraft, Bytes) {
+        let mut writer = Writer::default();
+        facts.iter().for_each(|fact| fact.put(&mut writer));
+        let body = writer.finish();
+        (self.facts_frame(body.clone(), facts.len(), urgency), body)
+    }
+
+    pub(crate) fn facts_frame(&self, body: Bytes, count: usize, urgency: Urgency) -> FrameDraft {
+        FrameDraft {
+            kind: frame::FACTS,
+            view: self.number,
+            first_offset: 0,
+            count: u32::try_from(count).unwrap_or(u32::MAX),
+            first_sequence: 0,
+            parts: vec![body],
+            urgency,
+        }
+    }
+}
+
+/// Waits for the answer of the commit thread.
+pub(crate) async fn durable(operation: &'static str, answer: oneshot::Receiver<Result<(), Failure>>) -> Result<()> {
+    match answer.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(failure)) => Err(classify(operation, &failure)),
+        Err(_) => Err(Error::new(Kind::OutcomeUnknown, operation, "the log stopped before it answered")),
+    }
+}
+
+/// What a refused draft means to its caller.
+pub(crate) fn refused(operation: &'static str, refused: Refused) -> Error {
+    let (kind, detail) = match refused {
+        Refused::Full => (Kind::Overloaded, "more is waiting to be written than the host allows"),
+        Refused::DiskFull => (Kind::DiskFull, "the disk is full"),
+        Refused::ReadOnly => (Kind::Unavailable, "the log is read-only after a failed sync"),
+        Refused::Closed => (Kind::Closed, "the queue is closing"),
+        Refused::Invalid => (Kind::TooLarge, "the batch is larger than one frame of the log can hold"),
+    };
+    Error::new(kind, operation, detail)
+}
+
+impl Shared {
+    /// Submits a frame that delivery and operators need also when the disk is full: it may then use the
+    /// log's reserve.
+    pub(crate) fn submit_fact(&self, draft: FrameDraft, ticket: Ticket) -> Result<(), (Refused, Ticket)> {
+        let lazy = FrameDraft { urgency: Urgency::Lazy, ..draft.clone() };
+        match self.log.submit(draft, ticket) {
+            Err((Refused::DiskFull, ticket)) => self.log.submit(lazy, ticket),
+            other => other,
+        }
+    }
+
+    /// Applies facts now and writes them without a commit of their own. When the log cannot take them they
+    /// wait in memory, up to a bound; beyond, nothing is applied.
+    pub(crate) fn apply_lazily(&self, namespace: &Arc<Namespace>, view: &mut View, facts: &[Fact]) -> Result<()> {
+        if facts.is_empty() {
+            return Ok(());
+        }
+        if self.unsaved.lock().is_full() {
+            return Err(Error::new(Kind::Unavailable, "queue.settle", "too many settlements wait for the disk"));
+        }
+        let (draft, body) = namespace.facts_draft(facts, Urgency::Lazy);
+        let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body: body.clone(), waiter: None };
+        match self.log.submit(draft, ticket) {
+            Ok(()) => {}
+            Err((Refused::Closed, _)) => return Err(refused("queue.settle", Refused::Closed)),
+            Err(_) => self.unsaved.lock().add(namespace, body),
+        }
+        facts.iter().for_each(|fact| view.apply(fact));
+        Ok(())
+    }
+
+    /// Applies facts now, and answers with who tells when they are durable.
+    pub(crate) fn apply_durably(
+        &self,
+        operation: &'static str,
+        namespace: &Arc<Namespace>,
+        view: &mut View,
+        facts: &[Fact],
+    ) -> Result<oneshot::Receiver<Result<(), Failure>>> {
+        let (draft, body) = namespace.facts_draft(facts, Urgency::Now);
+        let (waiter, answer) = oneshot::channel();
+        let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body, waiter: Some(waiter) };
+        self.submit_fact(draft, ticket).map_err(|(why, _)| refused(operation, why))?;
+        facts.iter().for_each(|fact| view.apply(fact));
+        Ok(answer)
+    }
+
+    /// Submits facts that become true when they are durable.
+    pub(crate) fn propose(
+        &self,
+        operation: &'static str,
+        namespace: &Arc<Namespace>,
+        facts: Vec<Fact>,
+    ) -> Result<oneshot::Receiver<Result<(), Failure>>> {
+        let (draft, _) = namespace.facts_draft(&facts, Urgency::Now);
+        let (waiter, answer): (Waiter, _) = oneshot::channel();
+        let ticket = Ticket::Facts { namespace: Arc::clone(namespace), facts, waiter };
+        self.submit_fact(draft, ticket).map_err(|(why, _)| refused(operation, why))?;
+        Ok(answer)
+    }
+
+    /// A frame from memory.
+    pub(crate) fn cached(&self, view: u32, first_offset: u64) -> Option<Stored> {
+        let recent = self.tail.lock().get(view, first_offset);
+        recent.or_else(|| self.cold.lock().get(view, first_offset))
+    }
+
+    /// Reads frames from disk, verified (I3), and keeps them for a while. Blocks.
+    pub(crate) fn read(&self, view: u32, extents: &[Extent]) -> Vec<(Extent, Result<Stored>)> {
+        let one = |extent: &Extent| {
+            let stored = self.log.read(extent.place).and_then(|(_, body)| Stored::decode(&body, extent.count));
+            if let Ok(stored) = &stored {
+                self.cold.lock().insert(view, extent.first_offset, stored.clone());
+            }
+            (*extent, stored)
+        };
+        extents.iter().map(one).collect()
+    }
+}

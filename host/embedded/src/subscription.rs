@@ -1,0 +1,351 @@
+//! The subscription port on a view: waiting for records, and ending leases.
+//!
+//! In: lease requests, settlements. Out: leases; facts and dead letters on their way to the log.
+
+use crate::commit::Ticket;
+use crate::frame::dead::{self, Letter};
+use crate::frame::fact::{Fact, Spent};
+use crate::frame::append::Stored;
+use crate::frame;
+use crate::identity::Identity;
+use crate::lease::{Loaded, Pass, Walk, load, lose, record};
+use crate::limits;
+use crate::shared::{Namespace, durable};
+use crate::view::View;
+use async_trait::async_trait;
+use std::collections::HashSet;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use walhost_core::attempt::Exhausted;
+use walhost_core::queue::{Lease, LeaseRequest, LeaseToken, Settlement};
+use walhost_core::{Attempt, Error, Kind, Result, Subscription};
+use walhost_log::{FrameDraft, Urgency};
+
+/// One target of one namespace.
+pub(crate) struct TargetSubscription {
+    pub namespace: Arc<Namespace>,
+    pub target: u16,
+}
+
+fn monotonic_ms(namespace: &Namespace) -> u64 {
+    u64::try_from(namespace.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
+}
+
+fn closed(operation: &'static str) -> Error {
+    Error::new(Kind::Closed, operation, "the queue or the subscription is closed")
+}
+
+impl TargetSubscription {
+    fn check_open(&self, view: &View, operation: &'static str) -> Result<()> {
+        let ended = view.removed || view.targets.get(usize::from(self.target)).is_none_or(|target| target.ended);
+        if ended || self.namespace.closed.load(Ordering::Acquire) { Err(closed(operation)) } else { Ok(()) }
+    }
+
+    /// One pass under the lock; how long to wait when there was nothing.
+    fn pass(&self, request: &LeaseRequest, loaded: &Loaded) -> Result<(Pass, Option<Duration>)> {
+        let clock = &self.namespace.shared.clock;
+        let (now_ms, monotonic_ms) = (clock.now_ms(), monotonic_ms(&self.namespace));
+        let mut view = self.namespace.view.lock();
+        self.check_open(&view, "queue.lease")?;
+        let progress = view.progress(self.target).ok_or_else(|| closed("queue.lease"))?;
+        progress.advance(now_ms, monotonic_ms);
+        let walk = Walk {
+            namespace: &self.namespace,
+            view: &mut view,
+            target: self.target,
+            request: *request,
+            monotonic_ms,
+            loaded,
+        };
+        let pass = walk.run();
+        #[cfg(any(test, feature = "planted"))]
+        self.plant_settled(&mut view, &pass)?;
+        let progress = view.progress(self.target).ok_or_else(|| closed("queue.lease"))?;
+        let (due_ms, expiry_ms) = progress.next_wake();
+        // A time of day that is set forward is noticed by looking again now and then.
+        let due = due_ms.map(|due_ms| due_ms.saturating_sub(now_ms).clamp(1, limits::DUE_CHECK_MS));
+        let expiry = expiry_ms.map(|expiry_ms| expiry_ms.saturating_sub(monotonic_ms).max(1));
+        let wait = due.into_iter().chain(expiry).min().map(Duration::from_millis);
+        Ok((pass, wait))
+    }
+
+    /// The bug that the harness must catch: progress moves when a record is handed out.
+    #[cfg(any(test, feature = "planted"))]
+    fn plant_settled(&self, view: &mut View, pass: &Pass) -> Result<()> {
+        if self.namespace.shared.planted != Some(crate::Planted::SettledBeforeDelivered) {
+            return Ok(());
+        }
+        let offsets = |lease: &Lease| view.targets[usize::from(self.target)].leases.get(&lease.token.0).map(|l| l.offset);
+        let done = |offset| Fact::Done {
+            target: self.target,
+            offset,
+            outcome: walhost_core::queue::Done::Delivered,
+            at_ms: 0,
+            attempt: None,
+        };
+        let facts: Vec<Fact> = pass.leases.iter().filter_map(offsets).map(done).collect();
+        self.namespace.shared.apply_lazily(&self.namespace, view, &facts)
+    }
+
+    /// The facts that these settlements are. Leases that have ended are passed over.
+    fn facts(&self, view: &View, settlements: &[(LeaseToken, Settlement)], claimed: Option<&HashSet<u64>>, now_ms: u64) -> Vec<Fact> {
+        let Some(progress) = view.targets.get(usize::from(self.target)) else { return Vec::new() };
+        let mut seen = HashSet::new();
+        let fact = |(token, settlement): &(LeaseToken, Settlement)| {
+            let leased = progress.leases.get(&token.0)?;
+            let ours = claimed.map_or(!leased.settling, |claimed| claimed.contains(&token.0));
+            if !ours || !seen.insert(token.0) {
+                return None;
+            }
+            let (target, offset) = (self.target, leased.offset);
+            match settlement {
+                Settlement::Done { outcome, attempt } => {
+                    let at_ms = attempt.as_ref().map_or(now_ms, |attempt| attempt.at_ms);
+                    Some(Fact::Done { target, offset, outcome: *outcome, at_ms, attempt: attempt.clone() })
+                }
+                Settlement::Later { due_ms, spent } => {
+                    let tried = progress.tried.get(&offset);
+                    let spent = spent.as_ref().map(|attempt| Spent {
+                        attempt: attempt.clone(),
+                        spent: tried.map_or(0, |tried| tried.spent) + 1,
+                        first_spent_at_ms: tried.and_then(|tried| tried.first_spent_at_ms).unwrap_or(attempt.at_ms),
+                    });
+                    Some(Fact::Later { target, offset, due_ms: *due_ms, spent })
+                }
+                Settlement::Dead { .. } => None,
+            }
+        };
+        settlements.iter().filter_map(fact).collect()
+    }
+
+    /// Makes the dead letters of a call durable. The commit thread settles their records.
+    async fn bring_out(&self, dead: &[(u64, &Attempt, Option<Exhausted>)], now_ms: u64) -> Result<()> {
+        let mut loaded = Loaded::new();
+        let answers = loop {
+            let missing = {
+                let mut view = self.namespace.view.lock();
+                match self.letters(&mut view, dead, &loaded, now_ms) {
+                    Ok(letters) => break self.submit(&mut view, letters)?,
+                    Err(missing) => missing,
+                }
+            };
+            for (extent, stored) in load(&self.namespace, missing).await? {
+                match stored {
+                    Ok(stored) => {
+                        loaded.insert(extent.first_offset, stored);
+                    }
+                    Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+                        lose(&mut self.namespace.view.lock(), &extent, &error.to_string());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        #[cfg(any(test, feature = "planted"))]
+        if self.namespace.shared.planted == Some(crate::Planted::DeadLetterNotAwaited) {
+            return Ok(());
+        }
+        for answer in answers {
+            durable("queue.settle", answer).await.map_err(|error| {
+                Error::new(Kind::Unavailable, "queue.settle", "a dead letter could not be written: the record is held").source(error)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn letters(
+        &self,
+        view: &mut View,
+        dead: &[(u64, &Attempt, Option<Exhausted>)],
+        loaded: &Loaded,
+        now_ms: u64,
+    ) -> std::result::Result<Vec<Letter>, Vec<crate::extents::Extent>> {
+        let (mut letters, mut missing, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for (token, attempt, exhausted) in dead {
+            let progress = &view.targets[usize::from(self.target)];
+            let Some(offset) = progress.leases.get(token).map(|leased| leased.offset) else { continue };
+            let Some(extent) = view.extents.find(offset) else { continue };
+            let known = loaded.get(&extent.first_offset).cloned();
+            let Some(stored) = known.or_else(|| self.namespace.shared.cached(view.number, extent.first_offset)) else {
+                missing.push(extent);
+                continue;
+            };
+            let stored: Stored = stored;
+            let Some(record) = record(view, &extent, &stored, offset) else {
+                unreadable.push(extent);
+                continue;
+            };
+            let mut attempts = progress.tried.get(&offset).map(|tried| tried.attempts.clone()).unwrap_or_default();
+            attempts.add(attempt);
+            let origin = Identity::parse(&record.id).map_or(offset, |identity| identity.offset);
+            letters.push(Letter {
+                target: self.target,
+                offset,
+                origin,
+                epoch: stored.epoch,
+                sequence: record.sequence,
+                appended_at_ms: record.appended_at_ms,
+                dead_at_ms: now_ms,
+                exhausted: *exhausted,
+                attempts,
+                key: record.key.unwrap_or_default(),
+                headers: record.headers,
+                value: record.value,
+            });
+        }
+        unreadable.iter().for_each(|extent| lose(view, extent, "its bytes do not mean what they must"));
+        missing.dedup_by_key(|extent| extent.first_offset);
+        if missing.is_empty() { Ok(letters) } else { Err(missing) }
+    }
+
+    /// Submits letters in as few frames as they fit.
+    fn submit(&self, view: &mut View, letters: Vec<Letter>) -> Result<Vec<oneshot::Receiver<Result<(), walhost_log::Failure>>>> {
+        let mut answers = Vec::new();
+        let mut letters = letters.into_iter().peekable();
+        while letters.peek().is_some() {
+            let mut bytes = 0;
+            let mut group = Vec::new();
+            while let Some(letter) = letters.next_if(|next| group.is_empty() || bytes + next.bytes() < limits::DEAD_FRAME_BYTES_MAX) {
+                bytes += letter.bytes();
+                group.push(letter);
+            }
+            let (first, count) = (view.next_dead, group.len() as u32);
+            let draft = FrameDraft {
+                kind: frame::DEAD,
+                view: view.number,
+                first_offset: first,
+                count,
+                first_sequence: 0,
+                parts: dead::encode(&group),
+                urgency: Urgency::Now,
+            };
+            let (waiter, answer) = oneshot::channel();
+            let namespace = Arc::clone(&self.namespace);
+            let ticket = Ticket::Dead { namespace, first, letters: group, waiter };
+            self.namespace.shared.submit_fact(draft, ticket).map_err(|(why, _)| {
+                Error::new(Kind::Unavailable, "queue.settle", "a dead letter cannot be written at the moment: the record is held")
+                    .with("refused", format!("{why:?}"))
+            })?;
+            view.next_dead = first + u64::from(count);
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+}
+
+/// The leases of a call that waits for its dead letters: they do not end by themselves until it is over.
+struct Claim<'a> {
+    subscription: &'a TargetSubscription,
+    tokens: HashSet<u64>,
+}
+
+impl<'a> Claim<'a> {
+    fn new(subscription: &'a TargetSubscription, settlements: &[(LeaseToken, Settlement)]) -> Result<Claim<'a>> {
+        let mut view = subscription.namespace.view.lock();
+        let progress = view.progress(subscription.target).ok_or_else(|| closed("queue.settle"))?;
+        let mut tokens = HashSet::new();
+        for (token, _) in settlements {
+            if let Some(leased) = progress.leases.get_mut(&token.0)
+                && !leased.settling
+            {
+                leased.settling = true;
+                tokens.insert(token.0);
+            }
+        }
+        Ok(Claim { subscription, tokens })
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut view = self.subscription.namespace.view.lock();
+        if let Some(progress) = view.progress(self.subscription.target) {
+            for token in &self.tokens {
+                if let Some(leased) = progress.leases.get_mut(token) {
+                    leased.settling = false;
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Subscription for TargetSubscription {
+    async fn lease(&self, request: LeaseRequest) -> Result<Vec<Lease>> {
+        let clock = Arc::clone(&self.namespace.shared.clock);
+        let until = clock.monotonic() + request.wait();
+        let mut loaded = Loaded::new();
+        loop {
+            let mut woken = pin!(self.namespace.woken());
+            woken.as_mut().enable();
+            let (pass, wait) = self.pass(&request, &loaded)?;
+            if !pass.leases.is_empty() {
+                return Ok(pass.leases);
+            }
+            if !pass.missing.is_empty() {
+                for (extent, stored) in load(&self.namespace, pass.missing).await? {
+                    match stored {
+                        Ok(stored) => {
+                            loaded.insert(extent.first_offset, stored);
+                        }
+                        Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {
+                            lose(&mut self.namespace.view.lock(), &extent, &error.to_string());
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                continue;
+            }
+            let left = until.saturating_sub(clock.monotonic());
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            let sleep = clock.sleep(wait.map_or(left, |wait| wait.min(left)));
+            tokio::select! {
+                () = &mut woken => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    fn extend(&self, tokens: &[LeaseToken], visibility_ms: u64) {
+        let until_ms = monotonic_ms(&self.namespace).saturating_add(visibility_ms);
+        let mut view = self.namespace.view.lock();
+        if let Some(progress) = view.progress(self.target) {
+            tokens.iter().for_each(|token| progress.extend(token.0, until_ms));
+        }
+    }
+
+    async fn settle(&self, settlements: Vec<(LeaseToken, Settlement)>) -> Result<()> {
+        let shared = &self.namespace.shared;
+        let now_ms = shared.clock.now_ms();
+        let claim = if settlements.iter().any(|(_, settlement)| matches!(settlement, Settlement::Dead { .. })) {
+            let claim = Claim::new(self, &settlements)?;
+            let mut seen = HashSet::new();
+            let mut dead = Vec::new();
+            for (token, settlement) in &settlements {
+                if claim.tokens.contains(&token.0)
+                    && seen.insert(token.0)
+                    && let Settlement::Dead { attempt, exhausted } = settlement
+                {
+                    dead.push((token.0, attempt, *exhausted));
+                }
+            }
+            self.bring_out(&dead, now_ms).await?;
+            Some(claim)
+        } else {
+            None
+        };
+        let mut view = self.namespace.view.lock();
+        let facts = self.facts(&view, &settlements, claim.as_ref().map(|claim| &claim.tokens), now_ms);
+        let settled = shared.apply_lazily(&self.namespace, &mut view, &facts);
+        drop(view);
+        drop(claim);
+        // A key that is free again, or a record that is due at once, is for whoever waits.
+        self.namespace.wake();
+        settled
+    }
+}

@@ -1,0 +1,469 @@
+//! One namespace on the shared log: its records, targets, dead letters, keys and history in memory, and
+//! what each frame changes in them. No disk, no clock, no lock.
+//!
+//! In: frames that are durable, facts. Out: the state that leases, settlements and questions work on.
+//! Everything here can be applied twice: replay goes over what a snapshot already knows.
+
+use crate::dead_letters::{Dead, DeadLetters};
+use crate::extents::{Extent, Extents};
+use crate::frame::append::Meta;
+use crate::frame::dead::Letter;
+use crate::frame::fact::Fact;
+use crate::frame::redrive::Redriven;
+use crate::frame::attempt::Attempts;
+use crate::history::{Finished, History};
+use crate::idempotency::{First, Keys};
+use crate::progress::{Progress, Tried};
+use std::collections::HashMap;
+use walhost_core::queue::{Done, QueuePolicy};
+use walhost_core::{NamespaceName, TargetName};
+use walhost_log::Place;
+
+/// The state of one namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    /// Its number in the log.
+    pub number: u32,
+    /// None: the frame that made it is lost; its records are kept.
+    pub name: Option<NamespaceName>,
+    /// Part of the ids of its records.
+    pub incarnation: u32,
+    /// The next offset that is given.
+    pub next_offset: u64,
+    /// Everything below is durable, or will never be.
+    pub applied: u64,
+    /// The last sequence that was given to a record without a due time.
+    pub last_sequence: u64,
+    /// The next number that is given to a dead letter.
+    pub next_dead: u64,
+    pub extents: Extents,
+    /// By number; numbers are never given twice.
+    pub targets: Vec<Progress>,
+    pub dead: DeadLetters,
+    pub keys: Keys,
+    pub history: History,
+    /// First offset and target of a record that was appended again, to its present offset.
+    pub moved: HashMap<(u64, u16), u64>,
+    /// And back.
+    pub origins: HashMap<u64, u64>,
+    /// Bytes of appends that are on their way.
+    pub reserved_bytes: u64,
+    /// Records that some target has not settled.
+    pub backlog_records: u64,
+    /// Records that damage has taken, over all targets.
+    pub lost: u64,
+    /// None until the catalogue has opened it.
+    pub policy: Option<QueuePolicy>,
+    pub removed: bool,
+    /// A replay is going on: what is not durable is made at its end.
+    pub replaying: bool,
+}
+
+/// An append that is durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Landed {
+    pub first_offset: u64,
+    pub count: u32,
+    pub first_sequence: u64,
+    pub place: Place,
+}
+
+impl View {
+    pub(crate) fn new(number: u32, name: Option<NamespaceName>, incarnation: u32) -> View {
+        View {
+            number,
+            name,
+            incarnation,
+            next_offset: 0,
+            applied: 0,
+            last_sequence: 0,
+            next_dead: 0,
+            extents: Extents::default(),
+            targets: Vec::new(),
+            dead: DeadLetters::default(),
+            keys: Keys::default(),
+            history: History::default(),
+            moved: HashMap::new(),
+            origins: HashMap::new(),
+            reserved_bytes: 0,
+            backlog_records: 0,
+            lost: 0,
+            policy: None,
+            removed: false,
+            replaying: false,
+        }
+    }
+
+    /// The number of a subscribed target.
+    pub(crate) fn target(&self, name: &TargetName) -> Option<u16> {
+        self.targets.iter().position(|target| !target.ended && target.name == *name).map(|at| at as u16)
+    }
+
+    pub(crate) fn progress(&mut self, target: u16) -> Option<&mut Progress> {
+        self.targets.get_mut(usize::from(target))
+    }
+
+    /// The records of a frame are durable.
+    pub(crate) fn append(&mut self, landed: Landed, meta: &Meta) {
+        let mut extent = Extent {
+            first_offset: landed.first_offset,
+            first_sequence: landed.first_sequence,
+            place: landed.place,
+            count: landed.count,
+            live: 0,
+            only: meta.only,
+            redriven: false,
+        };
+        self.given(&landed, meta.delay.is_some());
+        if landed.first_offset < self.applied {
+            self.extents.insert(extent);
+            return;
+        }
+        for (number, target) in self.targets.iter_mut().enumerate() {
+            if target.ended {
+                continue;
+            }
+            if extent.meant_for(number as u16) {
+                let delay = meta.delay.filter(|_| !self.replaying);
+                if target.accept(&extent, delay, self.incarnation) > 0 {
+                    extent.live = extent.count;
+                }
+            } else {
+                target.exclude(extent.first_offset, extent.end());
+            }
+        }
+        self.applied = extent.end();
+        self.backlog_records += u64::from(extent.live);
+        self.extents.insert(extent);
+        if let Some(delay) = meta.delay {
+            self.extents.delay(landed.first_offset, delay);
+        }
+        if let Some(mark) = &meta.idempotency {
+            let first = First { first_offset: landed.first_offset, count: landed.count, epoch: meta.epoch };
+            self.keys.settle(mark, first, meta.appended_at_ms);
+        }
+    }
+
+    /// Offsets and sequences up to here are given.
+    pub(crate) fn given(&mut self, landed: &Landed, delayed: bool) {
+        self.next_offset = self.next_offset.max(landed.first_offset + u64::from(landed.count));
+        if !delayed {
+            self.last_sequence = self.last_sequence.max(landed.first_sequence + u64::from(landed.count).saturating_sub(1));
+        }
+    }
+
+    /// Offsets that were given and will never hold a record: their append failed.
+    pub(crate) fn skip(&mut self, first_offset: u64, count: u32) {
+        let end = first_offset + u64::from(count);
+        if first_offset >= self.applied {
+            self.targets.iter_mut().for_each(|target| target.exclude(first_offset, end));
+            self.applied = end;
+        }
+    }
+
+    /// Whether the record at an offset has a time of its own.
+    pub(crate) fn is_delayed(&self, offset: u64) -> bool {
+        self.extents.find(offset).is_some_and(|extent| self.extents.delay_of(&extent).is_some())
+    }
+
+    /// When the record at an offset is due by its own time.
+    pub(crate) fn due_ms(&self, offset: u64) -> Option<u64> {
+        let delay = self.extents.find(offset).and_then(|extent| self.extents.delay_of(&extent))?;
+        Some(delay.due_ms(self.incarnation, offset))
+    }
+
+    /// The offset at which a record was first appended.
+    pub(crate) fn origin(&self, offset: u64) -> u64 {
+        if self.origins.is_empty() { offset } else { self.origins.get(&offset).copied().unwrap_or(offset) }
+    }
+
+    /// Where a record is for a target.
+    pub(crate) fn present(&self, origin: u64, target: u16) -> u64 {
+        if self.moved.is_empty() { origin } else { self.moved.get(&(origin, target)).copied().unwrap_or(origin) }
+    }
+
+    /// Ends a record for a target; none when it was ended before.
+    fn end(&mut self, target: u16, offset: u64) -> Option<Attempts> {
+        let delayed = !self.replaying && self.is_delayed(offset);
+        let attempts = self.progress(target)?.settle(offset, delayed)?;
+        if !self.replaying && self.targets.iter().all(|target| target.ended || target.settled.contains(offset)) {
+            self.extents.settle_one(offset);
+            self.backlog_records = self.backlog_records.saturating_sub(1);
+        }
+        Some(attempts)
+    }
+
+    fn forget_move(&mut self, target: u16, offset: u64) {
+        if let Some(origin) = self.origins.remove(&offset) {
+            self.moved.remove(&(origin, target));
+        }
+    }
+
+    /// Makes a fact true. Facts about targets or records that are not there change nothing.
+    pub(crate) fn apply(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Made { .. } => {}
+            Fact::Removed => self.removed = true,
+            Fact::Subscribed { target, name, from } => self.subscribe(*target, name, *from),
+            Fact::Unsubscribed { target } => self.unsubscribe(*target),
+            Fact::Done { target, offset, outcome, at_ms, attempt } => {
+                let Some(mut attempts) = self.end(*target, *offset) else { return };
+                if let Some(attempt) = attempt {
+                    attempts.add(attempt);
+                }
+                let counters = &mut self.targets[usize::from(*target)].counters;
+                match outcome {
+                    Done::Delivered => counters.delivered += 1,
+                    Done::Filtered => counters.filtered += 1,
+                    Done::Cancelled => counters.cancelled += 1,
+                }
+                let whose = (self.origin(*offset), *target);
+                self.history.add(whose, Finished { outcome: *outcome, at_ms: *at_ms, attempts });
+                self.forget_move(*target, *offset);
+            }
+            Fact::Later { target, offset, due_ms, spent } => {
+                let delayed = !self.replaying && self.is_delayed(*offset);
+                if let Some(progress) = self.progress(*target) {
+                    progress.later(*offset, *due_ms, spent.as_ref(), delayed);
+                }
+            }
+            Fact::Rescheduled { target, offset, due_ms } => {
+                let delayed = !self.replaying && self.is_delayed(*offset);
+                if let Some(progress) = self.progress(*target) {
+                    progress.reschedule(*offset, *due_ms, delayed);
+                }
+            }
+            Fact::Purged { dead } => self.bury(*dead, false),
+            Fact::Expired { dead } => self.bury(*dead, true),
+        }
+    }
+
+    fn subscribe(&mut self, target: u16, name: &str, from: u64) {
+        let Ok(name) = TargetName::new(name) else { return };
+        if usize::from(target) != self.targets.len() {
+            return;
+        }
+        let mut progress = Progress::new(name, from.min(self.applied));
+        // What was appended after `from` and before now is there already; the rest is accepted as it comes.
+        let mut at = progress.settled.floor();
+        for extent in self.extents.from(at).collect::<Vec<_>>() {
+            progress.exclude(at, extent.first_offset);
+            if extent.meant_for(target) {
+                let delay = self.extents.delay_of(&extent).filter(|_| !self.replaying);
+                progress.accept(&extent, delay, self.incarnation);
+            } else {
+                progress.exclude(extent.first_offset, extent.end());
+            }
+            at = extent.end();
+        }
+        progress.exclude(at, self.applied);
+        progress.exclude(0, from);
+        progress.cursor = progress.settled.floor();
+        self.targets.push(progress);
+        if !self.replaying {
+            self.recount();
+        }
+    }
+
+    fn unsubscribe(&mut self, target: u16) {
+        let Some(progress) = self.progress(target) else { return };
+        if progress.ended {
+            return;
+        }
+        let counters = &mut progress.counters;
+        counters.cancelled += counters.pending;
+        counters.pending = 0;
+        let (name, counters) = (progress.name.clone(), *counters);
+        *progress = Progress::new(name, u64::MAX);
+        (progress.ended, progress.counters) = (true, counters);
+        self.moved.retain(|(_, whose), _| *whose != target);
+        let moved: std::collections::HashSet<u64> = self.moved.values().copied().collect();
+        self.origins.retain(|offset, _| moved.contains(offset));
+        if !self.replaying {
+            self.recount();
+        }
+    }
+
+    /// A dead letter is removed for good.
+    fn bury(&mut self, number: u64, expired: bool) {
+        let Some(dead) = self.take_dead(number) else { return };
+        let counters = &mut self.targets[usize::from(dead.target)].counters;
+        *(if expired { &mut counters.expired } else { &mut counters.purged }) += 1;
+    }
+
+    fn take_dead(&mut self, number: u64) -> Option<Dead> {
+        let dead = self.dead.get(number)?;
+        if usize::from(dead.target) >= self.targets.len() {
+            return None;
+        }
+        let dead = self.dead.remove(number)?;
+        let counters = &mut self.targets[usize::from(dead.target)].counters;
+        counters.dead = counters.dead.saturating_sub(1);
+        if let Some(place) = dead.place
+            && !self.replaying
+        {
+            self.extents.unhold(place.segment);
+        }
+        Some(dead)
+    }
+
+    /// Dead letters are durable; their records are settled by that.
+    pub(crate) fn bring_out(&mut self, first: u64, letters: &[Letter], place: Place) {
+        for (index, letter) in letters.iter().enumerate() {
+            let number = first + index as u64;
+            self.next_dead = self.next_dead.max(number + 1);
+            if let Some(known) = self.dead.get_mut(number) {
+                known.place = Some(place);
+                continue;
+            }
+            if self.end(letter.target, letter.offset).is_none() {
+                continue;
+            }
+            self.forget_move(letter.target, letter.offset);
+            self.targets[usize::from(letter.target)].counters.dead += 1;
+            self.dead.insert(number, Dead::new(letter, place, index as u32, letters.len() as u32));
+            if !self.replaying {
+                self.extents.hold(place.segment);
+            }
+        }
+    }
+
+    /// A dead letter's record is appended again for its target.
+    pub(crate) fn redrive(&mut self, landed: Landed, redriven: &Redriven) {
+        let target = redriven.target;
+        let mut extent = Extent {
+            first_offset: landed.first_offset,
+            first_sequence: redriven.sequence,
+            place: landed.place,
+            count: 1,
+            live: 0,
+            only: target,
+            redriven: true,
+        };
+        self.next_offset = self.next_offset.max(extent.end());
+        if landed.first_offset < self.applied {
+            self.extents.insert(extent);
+            return;
+        }
+        let taken = self.take_dead(redriven.dead);
+        self.applied = extent.end();
+        let subscribed = self.targets.get(usize::from(target)).is_some_and(|progress| !progress.ended);
+        for (number, progress) in self.targets.iter_mut().enumerate() {
+            if number != usize::from(target) || taken.is_none() || !subscribed {
+                progress.exclude(extent.first_offset, extent.end());
+                continue;
+            }
+            progress.counters.pending += 1;
+            extent.live = 1;
+            let last = redriven.attempts.list().last().map_or(0, |attempt| attempt.number);
+            let tried = Tried { number: last, attempts: redriven.attempts.clone(), ..Tried::default() };
+            progress.tried.insert(extent.first_offset, tried);
+            self.moved.insert((redriven.origin, target), extent.first_offset);
+            self.origins.insert(extent.first_offset, redriven.origin);
+        }
+        if taken.is_some() && !subscribed {
+            self.targets[usize::from(target)].counters.cancelled += 1;
+        }
+        self.backlog_records += u64::from(extent.live);
+        self.extents.insert(extent);
+    }
+
+    /// A frame that the snapshot knows is at this place.
+    pub(crate) fn place(&mut self, landed: Landed, redriven: bool) {
+        let Landed { first_offset, count, first_sequence, place } = landed;
+        self.next_offset = self.next_offset.max(first_offset + u64::from(count));
+        let only = crate::frame::ALL_TARGETS;
+        self.extents.insert(Extent { first_offset, first_sequence, place, count, live: 0, only, redriven });
+    }
+
+    /// All frames were replayed: what is not durable is made anew, holes are closed, and the counters are
+    /// held against what is there. Answers how many records damage has taken.
+    pub(crate) fn finish_replay(&mut self) -> u64 {
+        self.replaying = false;
+        let all: Vec<Extent> = self.extents.from(0).collect();
+        self.applied = self.applied.max(all.last().map_or(0, Extent::end));
+        self.next_offset = self.next_offset.max(self.applied);
+        let mut lost = 0;
+        for (number, target) in self.targets.iter_mut().enumerate().filter(|(_, target)| !target.ended) {
+            let mut at = 0;
+            let mut open = 0;
+            for extent in &all {
+                target.exclude(at, extent.first_offset);
+                if extent.meant_for(number as u16) {
+                    open += target.settled.missing(extent.first_offset, extent.end());
+                } else {
+                    target.exclude(extent.first_offset, extent.end());
+                }
+                at = extent.end();
+            }
+            target.exclude(at, self.applied);
+            let missing = target.counters.pending.saturating_sub(open);
+            target.counters.accepted -= missing;
+            target.counters.pending = open;
+            lost += missing;
+            target.rebuild();
+            for (first_offset, delay) in self.extents.delays() {
+                if let Some(extent) = self.extents.find(first_offset).filter(|extent| extent.meant_for(number as u16)) {
+                    target.schedule_all(&extent, delay, self.incarnation);
+                }
+            }
+        }
+        let letters: Vec<(u64, u16, Option<Place>)> = self.dead.from(0).map(|(n, dead)| (n, dead.target, dead.place)).collect();
+        for (number, target, place) in letters {
+            match place {
+                Some(place) => self.extents.hold(place.segment),
+                None => {
+                    self.dead.remove(number);
+                    if let Some(progress) = self.progress(target) {
+                        progress.counters.dead = progress.counters.dead.saturating_sub(1);
+                        progress.counters.accepted = progress.counters.accepted.saturating_sub(1);
+                    }
+                    lost += 1;
+                }
+            }
+        }
+        self.lost += lost;
+        self.recount();
+        lost
+    }
+
+    /// Counts anew which records some target has not settled.
+    pub(crate) fn recount(&mut self) {
+        self.backlog_records = 0;
+        let all: Vec<Extent> = self.extents.from(0).collect();
+        for extent in all {
+            let mut open = extent.first_offset;
+            let mut live = 0;
+            if self.targets.iter().filter(|target| !target.ended).count() == 1 {
+                let target = self.targets.iter().find(|target| !target.ended);
+                live = target.map_or(0, |target| target.settled.missing(extent.first_offset, extent.end()));
+            } else {
+                while open < extent.end() {
+                    let next = self.targets.iter().filter(|target| !target.ended).map(|t| t.settled.first_missing(open)).min();
+                    let Some(next) = next.filter(|next| *next < extent.end()) else { break };
+                    live += 1;
+                    open = next + 1;
+                }
+            }
+            self.backlog_records += live;
+            self.extents.set_live(extent.first_offset, live as u32);
+        }
+    }
+
+    /// A frame cannot be read any more: nobody waits for its records. Answers how many that took away.
+    pub(crate) fn lose(&mut self, extent: &Extent) -> u64 {
+        let delayed = self.extents.delay_of(extent).is_some();
+        let mut lost = 0;
+        for target in self.targets.iter_mut().filter(|target| !target.ended) {
+            for offset in extent.first_offset..extent.end() {
+                if target.settle(offset, delayed).is_some() {
+                    target.counters.accepted -= 1;
+                    lost += 1;
+                }
+            }
+        }
+        self.lost += lost;
+        self.recount();
+        lost
+    }
+}
