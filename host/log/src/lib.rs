@@ -30,3 +30,6 @@ pub use options::Planted;
 pub use preparer::Preparer;
 pub use replay::{Damage, DamageKind, Replay};
 pub use stats::{Histogram, Stats};
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 /// Bytes of a segment: large enough that a rotation is rare, small enough to be freed soon.
 pub const SEGMENT_BYTES: u32 = 64 * 1024 * 1024;
 /// Smallest segment, in bytes: two header copies and some room; for tests.
-pub const SEGMENT_BYTES_MIN: u32 = 16 * 1024;
+pub const SEGMENT_BYTES_MIN: u32 = 32 * 1024;
 /// Largest segment, in bytes: positions are `u32` with room.
 pub const SEGMENT_BYTES_MAX: u32 = 1024 * 1024 * 1024;
 /// Milliseconds that a lazy frame waits at most, and after which an idle log proves its last commit.
