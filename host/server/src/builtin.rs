@@ -29,7 +29,7 @@ pub fn kinds() -> Kinds {
         queues: vec![QueueKind::of::<Embedded>()],
         targets: vec![
             #[cfg(feature = "http")]
-            TargetKind::of::<walhost_http::HttpBackend>(),
+            TargetKind::of::<walhost_http::Http>(),
             #[cfg(feature = "memcached")]
             TargetKind::of::<walhost_memcached::MemcachedBackend>(),
         ],
@@ -45,11 +45,13 @@ pub struct Backends {
 impl Backends {
     /// Opens what all queues and targets of a kind share. The embedded log is opened already.
     pub fn open(embedded: Arc<Embedded>, clock: &Arc<dyn Clock>) -> Result<Backends> {
-        let mut targets: Vec<Box<dyn Targets>> = Vec::new();
-        #[cfg(feature = "http")]
-        targets.push(Box::new(Opened(Arc::new(walhost_http::HttpBackend::open(Arc::clone(clock))?))));
-        #[cfg(feature = "memcached")]
-        targets.push(Box::new(Opened(Arc::new(walhost_memcached::MemcachedBackend::default()))));
+        let _ = clock;
+        let targets: Vec<Box<dyn Targets>> = vec![
+            #[cfg(feature = "http")]
+            Box::new(Opened(Arc::new(walhost_http::Http::new(Arc::clone(clock)).map_err(broken)?))),
+            #[cfg(feature = "memcached")]
+            Box::new(Opened(Arc::new(walhost_memcached::MemcachedBackend::default()))),
+        ];
         Ok(Backends { queues: vec![Box::new(Opened(embedded))], targets })
     }
 
@@ -73,6 +75,11 @@ impl Backends {
         let found = self.queues.iter().find(|queues| queues.kind() == chosen.kind);
         found.map(|queues| &**queues).ok_or_else(|| unknown(&chosen.kind, self.queues.iter().map(|queues| queues.kind())))
     }
+}
+
+#[cfg(feature = "http")]
+fn broken(why: String) -> Error {
+    Error::new(Kind::Internal, "builtin.open", why)
 }
 
 fn unknown(kind: &str, known: impl Iterator<Item = &'static str>) -> Error {

@@ -128,7 +128,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Serving> {
         opened.await?.map_err(|error| anyhow::anyhow!("{error}"))?
     };
     let program = std::env::current_exe().context("this program's own path cannot be found")?;
-    let plugin_options = PluginOptions::new(data_dir.join("plugins"), program, Arc::clone(&clock));
+    let plugin_options = PluginOptions::new(data_dir.join("plugins"), Arc::clone(&disk), program, Arc::clone(&clock));
     let plugins = exec::blocking(move || Plugins::open(plugin_options)).await?.map_err(|error| anyhow::anyhow!("{error}"))?;
     let catalogue = Catalogue::open(Arc::clone(&disk), &data_dir.join("catalogue")).map_err(|error| anyhow::anyhow!("{error}"))?;
     let audit = Audit::open(&*disk, &data_dir.join("audit.jsonl")).map_err(|error| anyhow::anyhow!("{error}"))?;

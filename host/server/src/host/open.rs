@@ -221,12 +221,11 @@ impl Host {
                     Some(version) if parts.generation(kind) == Some(version.generation) => Ok(()),
                     Some(version) => self.load(namespace, &model.name, kind, version).await.map(|loaded| parts.put(loaded)),
                 },
-                Ok(Wanted::Config(mut version, mark)) => {
+                Ok(Wanted::Config(version, mark)) => {
                     let loaded = self.load(namespace, &model.name, kind, &version).await;
                     match loaded {
                         Ok(loaded) => {
-                            version.generation = self.keep_version(namespace, &model.name, kind, version, mark).await?;
-                            let generation = version.generation;
+                            let generation = self.keep_version(namespace, &model.name, kind, version, mark).await?;
                             parts.put(slot::with_generation(loaded, generation));
                             Ok(())
                         }

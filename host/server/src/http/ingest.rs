@@ -67,7 +67,7 @@ impl Ingest {
         let (head, body) = request.into_parts();
         let Some(route) = route(head.uri.path()) else {
             return match health::answer(&self.host, &head) {
-                Some(answer) => answer,
+                Some(answer) => Ok(answer),
                 None => Err(Problem::new(Code::NotFound, "there is nothing under this path")),
             };
         };
