@@ -1,1 +1,92 @@
-//! Empty.
+//! A sentence for every state of a record.
+
+use super::*;
+use crate::status::{BreakerState, BreakerStatus, SettleAlarm};
+use walhost_core::{Attempt, Blame, Failure, VerdictKind};
+
+fn status(state: TargetState) -> TargetStatus {
+    let breaker = BreakerStatus {
+        state: BreakerState::Closed,
+        failures: 0,
+        rejects: 0,
+        code: None,
+        opened_at_ms: None,
+        next_probe_at_ms: None,
+    };
+    TargetStatus {
+        state,
+        breaker,
+        last_error: None,
+        last_delivered_at_ms: None,
+        in_flight: 0,
+        in_flight_records: 0,
+        concurrency: 16,
+        generation: 1,
+        alarm: None,
+        rate_limited: false,
+    }
+}
+
+fn standing(state: State) -> Standing {
+    let (code, message) = ("http-500".to_owned(), String::new());
+    let attempt = Attempt { number: 2, at_ms: 0, verdict: VerdictKind::Retry, code, message, digest: None };
+    Standing { state, attempts: vec![attempt], due_ms: Some(7) }
+}
+
+fn sentence(standing: &Standing, status: &TargetStatus) -> String {
+    why(standing, status, &|ms| format!("T{ms}")).unwrap_or_default()
+}
+
+#[test]
+fn every_state_has_its_sentence() {
+    let active = status(TargetState::Active);
+    let mut open = status(TargetState::Open { until_ms: 9, code: "connect".into() });
+    open.breaker.failures = 5;
+    let mut rejected = status(TargetState::Open { until_ms: 9, code: "http-401".into() });
+    rejected.breaker.rejects = 100;
+    let gone = PauseReason::Gone(Failure::new("http-410", "", Blame::Target));
+    let mut full = active.clone();
+    full.in_flight = 16;
+    let mut limited = active.clone();
+    limited.rate_limited = true;
+    let mut alarmed = active.clone();
+    alarmed.alarm = Some(SettleAlarm { since_ms: 3, error: "no dead letters".into(), batches: 1 });
+    let table = [
+        (State::Ready, &active, "ready; it goes with the next batch"),
+        (State::Ready, &full, "all 16 batches"),
+        (State::Ready, &limited, "rate"),
+        (State::Ready, &open, "open after 5 failures in a row without a delivery, the last with connect; the next probe goes at T9"),
+        (State::Ready, &rejected, "open after 100 records in a row were rejected with http-401"),
+        (State::Ready, &status(TargetState::Probing), "a probe is at the target"),
+        (State::Ready, &status(TargetState::Idle), "no plugin"),
+        (State::Ready, &status(TargetState::Throttled { until_ms: 9 }), "slow down: nothing is sent before T9"),
+        (State::Ready, &status(TargetState::Paused { reason: PauseReason::Operator }), "paused"),
+        (State::Ready, &status(TargetState::Paused { reason: gone }), "http-410"),
+        (State::Ready, &status(TargetState::Stopped), "stopped"),
+        (State::Retrying, &active, "attempt 2 failed with http-500; the next one is due at T7"),
+        (State::Retrying, &open, "due at T7; the breaker is open"),
+        (State::Scheduled, &active, "scheduled for T7"),
+        (State::Held, &active, "earlier record of its key"),
+        (State::InFlight, &active, "at the target now"),
+        (State::InFlight, &alarmed, "cannot settle it since T3: no dead letters"),
+        (State::Dead, &active, "attempt 2 failed with http-500; redrive"),
+    ];
+    for (state, status, part) in table {
+        let sentence = sentence(&standing(state), status);
+        assert!(sentence.contains(part), "{state:?}, {:?}: {sentence}", status.state);
+    }
+}
+
+#[test]
+fn what_waits_for_nothing_has_no_sentence() {
+    for state in [State::Delivered, State::Filtered, State::Cancelled] {
+        assert_eq!(why(&standing(state), &status(TargetState::Active), &|ms| ms.to_string()), None);
+    }
+}
+
+#[test]
+fn what_is_ready_is_shown_as_held_while_the_target_takes_nothing() {
+    assert_eq!(shown_state(&standing(State::Ready), &status(TargetState::Active)), State::Ready);
+    assert_eq!(shown_state(&standing(State::Ready), &status(TargetState::Idle)), State::Held);
+    assert_eq!(shown_state(&standing(State::Retrying), &status(TargetState::Idle)), State::Retrying);
+}
