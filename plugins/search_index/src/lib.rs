@@ -133,9 +133,12 @@ impl SearchIndex {
     /// Sends all, in as few requests as the server takes.
     fn send(&self, lines: &[&[u8]]) -> Vec<Verdict> {
         let mut verdicts = vec![Verdict::Delivered; lines.len()];
-        let mut open: Vec<Range<usize>> = vec![0..lines.len()];
+        let mut open: Vec<Range<usize>> = Vec::new();
+        if !lines.is_empty() {
+            open.push(0..lines.len());
+        }
         let mut sent = 0;
-        while let Some(part) = open.pop().filter(|part| !part.is_empty()) {
+        while let Some(part) = open.pop() {
             let out_of_time = sent > 0 && context::time_left_ms() < HALF_TIME_MIN_MS;
             let answer = match out_of_time {
                 true => Answer::All(retry("out-of-time", "the rest of the batch is sent with the next call")),
