@@ -94,7 +94,9 @@ impl Service<Uri> for Connector {
                     Ok(fault) => *fault,
                     Err(error) => Fault::Tls(format!("{authority}: {error}")).cleaned(),
                 }),
-                None => Err(Fault::ConnectTimeout(format!("no connection to {authority} within {timeout:?}")).cleaned()),
+                None => {
+                    Err(Fault::ConnectTimeout(format!("no connection to {authority} within {timeout:?}")).cleaned())
+                }
             }
         })
     }

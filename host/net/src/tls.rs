@@ -133,7 +133,8 @@ mod tests {
         let (cert, key) = (write("cert.pem", &cert), write("key.pem", &key));
         let other = write("other.pem", &other_key);
         let empty = write("empty.pem", "nothing here");
-        let locked = write("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n");
+        let locked =
+            write("locked.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n");
         let missing = Some(dir.path().join("missing.pem"));
         let of = |ca: &Option<PathBuf>, cert: &Option<PathBuf>, key: &Option<PathBuf>| {
             let settings = TlsSettings { ca: ca.clone(), cert: cert.clone(), key: key.clone() };

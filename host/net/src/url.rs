@@ -49,8 +49,7 @@ impl Host {
     pub fn parse(text: &str) -> Result<Host, String> {
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or("the bracket of the IPv6 address is not closed")?;
-            let ip: Ipv6Addr =
-                inner.parse().map_err(|_| format!("`{}` is not an IPv6 address", clean(inner, 64)))?;
+            let ip: Ipv6Addr = inner.parse().map_err(|_| format!("`{}` is not an IPv6 address", clean(inner, 64)))?;
             return Ok(Host::Ip(IpAddr::V6(ip)));
         }
         check_name(text)?;
@@ -61,7 +60,10 @@ impl Host {
         let last = text.rsplit('.').next().unwrap_or_default();
         let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
         if last.bytes().all(|b| b.is_ascii_digit()) || hex.is_some_and(|h| h.bytes().all(|b| b.is_ascii_hexdigit())) {
-            return Err(format!("`{}` is not an address: write four decimal numbers, as in 192.0.2.1", clean(text, 64)));
+            return Err(format!(
+                "`{}` is not an address: write four decimal numbers, as in 192.0.2.1",
+                clean(text, 64)
+            ));
         }
         Ok(Host::Name(text.to_ascii_lowercase()))
     }

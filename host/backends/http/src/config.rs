@@ -112,7 +112,11 @@ impl Config {
         match Url::parse(&self.url) {
             Err(what) => complaints.push(complaint("url", what, "write it as in https://partner.example/hooks")),
             Ok(url) if url.origin().scheme == UrlScheme::Http && self.tls != TlsSettings::default() => {
-                complaints.push(complaint("tls", "the URL begins with http://".into(), "write https://, or leave `tls` out"));
+                complaints.push(complaint(
+                    "tls",
+                    "the URL begins with http://".into(),
+                    "write https://, or leave `tls` out",
+                ));
             }
             Ok(_) => {}
         }
@@ -121,7 +125,11 @@ impl Config {
             complaints.push(complaint("method", what, "write POST, PUT or PATCH"));
         }
         if self.timeout.ms() == 0 || self.timeout.ms() > limits::TIMEOUT_MS_MAX {
-            complaints.push(complaint("timeout", format!("`{}` is no time for an exchange", self.timeout), "write 1ms to 10m"));
+            complaints.push(complaint(
+                "timeout",
+                format!("`{}` is no time for an exchange", self.timeout),
+                "write 1ms to 10m",
+            ));
         }
         if self.parallel == 0 || self.parallel > limits::PARALLEL_MAX {
             complaints.push(complaint("parallel", format!("{} requests at once", self.parallel), "write 1 to 256"));

@@ -67,9 +67,8 @@ mod tests {
         let (old, new) = ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", format!("whsec_{}", STANDARD.encode([7; 32])));
         let (id, seconds, value) = ("1-2.3", 1_614_265_330, br#"{"test": 2432232314}"#);
         let both = Signer::new(&[old.into(), new.clone().into_bytes()]).unwrap().sign(id, seconds, value);
-        let of = |secret: &str| {
-            standardwebhooks::Webhook::new(secret).unwrap().sign(id, seconds as i64, value).unwrap()
-        };
+        let of =
+            |secret: &str| standardwebhooks::Webhook::new(secret).unwrap().sign(id, seconds as i64, value).unwrap();
         assert_eq!(both, format!("{} {}", of(old), of(&new)));
     }
 

@@ -164,7 +164,9 @@ impl Target for HttpTarget {
     async fn check(&self) -> Result<String> {
         let origin = self.url.origin();
         match self.client.connect(&self.url, &self.allow).await {
-            Ok(()) if origin.scheme == Scheme::Https => Ok(format!("{origin} takes connections, and its certificate is trusted")),
+            Ok(()) if origin.scheme == Scheme::Https => {
+                Ok(format!("{origin} takes connections, and its certificate is trusted"))
+            }
             Ok(()) => Ok(format!("{origin} takes connections")),
             Err(fault) => {
                 let (kind, remedy) = match &fault {

@@ -9,6 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use walhost_core::testkit::target_suite::{self, Harness, Mood};
 use walhost_core::time::SystemClock;
@@ -100,9 +101,8 @@ impl Harness for Moods {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
                 let url = format!("http://{}/", listener.local_addr().unwrap());
                 walhost_core::exec::task(async move {
-                    while let Ok((stream, _)) = listener.accept().await {
-                        stream.readable().await.unwrap();
-                        stream.try_read(&mut [0; 65536]).unwrap();
+                    while let Ok((mut stream, _)) = listener.accept().await {
+                        assert!(stream.read(&mut [0; 65536]).await.unwrap() > 0);
                     }
                 });
                 url

@@ -119,7 +119,9 @@ mod tests {
         assert_eq!(after("Thu, 01 Jan 2099 00:00:00 GMT"), Some(3600));
         assert_eq!(after("soon"), None);
         assert_eq!(after("-1"), None);
-        assert!(matches!(answer(503, Some("9"), ""), Verdict::Retry { after: Some(after), .. } if after.as_secs() == 9));
+        assert!(
+            matches!(answer(503, Some("9"), ""), Verdict::Retry { after: Some(after), .. } if after.as_secs() == 9)
+        );
     }
 
     #[test]

@@ -97,13 +97,19 @@ impl Config {
             complaints.push(Complaint { key: key.to_owned(), what, help: help.to_owned() });
         };
         if self.servers.is_empty() || self.servers.len() > limits::SERVERS_MAX {
-            complain("servers", format!("{} servers", self.servers.len()), "write 1 to 128, as in [\"127.0.0.1:11211\"]");
+            complain(
+                "servers",
+                format!("{} servers", self.servers.len()),
+                "write 1 to 128, as in [\"127.0.0.1:11211\"]",
+            );
         }
         let mut seen = Vec::new();
         for server in &self.servers {
             match Address::parse(server) {
                 Err(what) => complain("servers", what, "write it as in 127.0.0.1:11211"),
-                Ok(address) if seen.contains(&address) => complain("servers", format!("{address} stands there twice"), "leave one out"),
+                Ok(address) if seen.contains(&address) => {
+                    complain("servers", format!("{address} stands there twice"), "leave one out")
+                }
                 Ok(address) => seen.push(address),
             }
         }
@@ -113,14 +119,22 @@ impl Config {
         if let Some(ttl) = self.ttl
             && (ttl.ms() == 0 || ttl.ms() % 1_000 != 0 || ttl.ms() > limits::TTL_MS_MAX)
         {
-            complain("ttl", format!("`{ttl}` is no lifetime for memcached"), "write whole seconds from 1s to 3650d, or leave it out");
+            complain(
+                "ttl",
+                format!("`{ttl}` is no lifetime for memcached"),
+                "write whole seconds from 1s to 3650d, or leave it out",
+            );
         }
         if self.timeout.ms() == 0 || self.timeout.ms() > limits::TIMEOUT_MS_MAX {
             complain("timeout", format!("`{}` is no time for an exchange", self.timeout), "write 1ms to 1m");
         }
         if let Some(pointer) = &self.value {
             if !pointer.is_empty() && !pointer.starts_with('/') {
-                complain("value", format!("`{}` is not a JSON pointer", pointer.escape_debug()), "begin it with /, as in /movie");
+                complain(
+                    "value",
+                    format!("`{}` is not a JSON pointer", pointer.escape_debug()),
+                    "begin it with /, as in /movie",
+                );
             }
             if self.operation == Operation::Delete {
                 complain("value", "`delete` stores no value".into(), "leave `value` out");

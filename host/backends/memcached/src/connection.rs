@@ -42,7 +42,10 @@ impl Connection {
                 if let Some(line) = next_line(buffer)? {
                     let taken = parse_line(&line).is_some_and(|line| answers.take(line));
                     if !taken {
-                        return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that is none of memcached's"));
+                        return Err(io::Error::new(
+                            io::ErrorKind::InvalidData,
+                            "an answer that is none of memcached's",
+                        ));
                     }
                 } else if reader.read_buf(buffer).await? == 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());

@@ -63,15 +63,24 @@ mod tests {
         let json = br#"{"id": 1e2, "a": {"b/c": [true, "x\n", 1.50, null, {}]}, "": "e", "t~": 7, "d": 1, "d": 2}"#;
         let key = |pointer: &str| find(json, pointer).and_then(|found| as_key(found).map(Cow::into_owned));
         for (pointer, text) in [
-            ("/id", "1e2"), ("/a/b~1c/0", "true"), ("/a/b~1c/1", "x\n"), ("/a/b~1c/2", "1.50"), ("/", "e"),
-            ("/t~0", "7"), ("/d", "2"),
+            ("/id", "1e2"),
+            ("/a/b~1c/0", "true"),
+            ("/a/b~1c/1", "x\n"),
+            ("/a/b~1c/2", "1.50"),
+            ("/", "e"),
+            ("/t~0", "7"),
+            ("/d", "2"),
         ] {
             assert_eq!(key(pointer).as_deref(), Some(text.as_bytes()), "{pointer}");
         }
-        for pointer in ["", "/x", "/a", "/a/b~1c", "/a/b~1c/3", "/a/b~1c/4", "/a/b~1c/5", "/a/b~1c/00", "/a/b~1c/-", "/id/x"] {
+        for pointer in
+            ["", "/x", "/a", "/a/b~1c", "/a/b~1c/3", "/a/b~1c/4", "/a/b~1c/5", "/a/b~1c/00", "/a/b~1c/-", "/id/x"]
+        {
             assert_eq!(key(pointer), None, "{pointer}");
         }
-        assert!(find(b"not json", "/id").is_none() && find(b"", "/id").is_none() && find(b"{\"id\":1} x", "/id").is_none());
+        assert!(
+            find(b"not json", "/id").is_none() && find(b"", "/id").is_none() && find(b"{\"id\":1} x", "/id").is_none()
+        );
         assert_eq!(find(json, "/a/b~1c/4").and_then(as_value).as_deref(), Some(&b"{}"[..]));
     }
 }

@@ -233,7 +233,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_an_answer_ends_the_connection() {
-        for lines in [&["HD"][..], &["HD O2"], &["HD O1", "HD O0"], &["HD O1"], &["VA 3 O0"], &["HTTP/1.1 400"], &["HD Ox"], &[""]] {
+        for lines in [
+            &["HD"][..],
+            &["HD O2"],
+            &["HD O1", "HD O0"],
+            &["HD O1"],
+            &["VA 3 O0"],
+            &["HTTP/1.1 400"],
+            &["HD Ox"],
+            &[""],
+        ] {
             assert!(!read(2, lines).0, "{lines:?}");
         }
         assert!(!read(1, &["ERROR"; 6]).0);

@@ -70,8 +70,7 @@ impl Server {
         match self.dialer.dial(&self.address.host, self.address.port, &self.allow, self.left(started)).await {
             Err(fault) => (vec![None; commands.len()], Some(fault)),
             Ok(stream) => {
-                let (answers, fault) =
-                    self.exchange_on(Connection::new(stream), commands, self.left(started)).await;
+                let (answers, fault) = self.exchange_on(Connection::new(stream), commands, self.left(started)).await;
                 (answers.into_inner(), fault)
             }
         }
@@ -125,7 +124,9 @@ impl Server {
 /// share of the keys only. Depends on the servers' names, not on their order.
 pub fn of_key(servers: &[Server], key: &[u8]) -> usize {
     let key = fnv(key);
-    let weight = |server: &Server| walhost_core::random::mix(key ^ walhost_core::random::mix(fnv(server.address.to_string().as_bytes())));
+    let weight = |server: &Server| {
+        walhost_core::random::mix(key ^ walhost_core::random::mix(fnv(server.address.to_string().as_bytes())))
+    };
     let heaviest = servers.iter().enumerate().max_by_key(|(_, server)| weight(server));
     heaviest.map_or(0, |(place, _)| place)
 }

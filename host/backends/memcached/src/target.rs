@@ -88,9 +88,9 @@ impl Target for MemcachedTarget {
             }
         }
         let sending = self.servers.iter().zip(&batches).filter(|(_, (places, _))| !places.is_empty());
-        let answered = join_all(sending.map(|(server, (places, commands))| async move {
-            (places, commands, server.run(commands).await)
-        }));
+        let answered = join_all(
+            sending.map(|(server, (places, commands))| async move { (places, commands, server.run(commands).await) }),
+        );
         for (places, commands, outcomes) in answered.await {
             for ((place, command), outcome) in places.iter().zip(commands).zip(outcomes) {
                 let deletes = matches!(command, Command::Delete { .. });
@@ -108,7 +108,9 @@ impl Target for MemcachedTarget {
         let asked = join_all(self.servers.iter().map(|server| async move { (server, server.check().await) })).await;
         let faults: Vec<(String, Fault)> = asked
             .iter()
-            .filter_map(|(server, outcome)| outcome.as_ref().err().map(|fault| (server.address.to_string(), fault.clone())))
+            .filter_map(|(server, outcome)| {
+                outcome.as_ref().err().map(|fault| (server.address.to_string(), fault.clone()))
+            })
             .collect();
         let names: Vec<String> = self.servers.iter().map(|server| server.address.to_string()).collect();
         if faults.is_empty() {

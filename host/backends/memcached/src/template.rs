@@ -109,7 +109,10 @@ fn check(key: Vec<u8>) -> Result<Vec<u8>, Failure> {
         return bad("the key is empty".into());
     }
     if key.iter().any(|byte| *byte <= b' ' || *byte == 0x7f) {
-        return bad(format!("the key `{}` has spaces or control characters", clean(&String::from_utf8_lossy(&key), 120)));
+        return bad(format!(
+            "the key `{}` has spaces or control characters",
+            clean(&String::from_utf8_lossy(&key), 120)
+        ));
     }
     Ok(key)
 }
@@ -122,7 +125,8 @@ mod tests {
     use walhost_core::{Headers, RecordId};
 
     fn record(key: Option<&str>, value: &str, tombstone: bool) -> Record {
-        let headers = if tombstone { Headers::encode([("wal-tombstone", b"true".as_slice())]) } else { Headers::default() };
+        let headers =
+            if tombstone { Headers::encode([("wal-tombstone", b"true".as_slice())]) } else { Headers::default() };
         Record {
             id: RecordId::new("r-1"),
             sequence: 1,

@@ -8,7 +8,8 @@ use walhost_net::Fault;
 
 /// One answer as a verdict. `deletes`: the command was a delete.
 pub fn classify(answer: &Answer, deletes: bool) -> Verdict {
-    let retry = |code: &str, text: &str, blame| Verdict::Retry { failure: Failure::new(code, text, blame), after: None };
+    let retry =
+        |code: &str, text: &str, blame| Verdict::Retry { failure: Failure::new(code, text, blame), after: None };
     match answer {
         Answer::Done => Verdict::Delivered,
         Answer::NotFound if deletes => Verdict::Delivered,
@@ -22,10 +23,12 @@ pub fn classify(answer: &Answer, deletes: bool) -> Verdict {
         Answer::ClientError(text) if text.contains("unauthenticated") => {
             retry("unauthenticated", &format!("the server says: {text}"), Blame::Target)
         }
-        Answer::ClientError(text) => {
-            Verdict::Reject { failure: Failure::new("client-error", &format!("the server says: {text}"), Blame::Record) }
+        Answer::ClientError(text) => Verdict::Reject {
+            failure: Failure::new("client-error", &format!("the server says: {text}"), Blame::Record),
+        },
+        Answer::Unknown => {
+            retry("unsupported", "the server does not know the meta commands: memcached 1.6 is needed", Blame::Target)
         }
-        Answer::Unknown => retry("unsupported", "the server does not know the meta commands: memcached 1.6 is needed", Blame::Target),
     }
 }
 
