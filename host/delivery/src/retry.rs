@@ -88,7 +88,13 @@ mod tests {
     fn full_jitter_lies_between_nothing_and_the_whole_wait() {
         let policy = RetryPolicy { initial_ms: 200, jitter: Jitter::Full, ..policy() };
         let mut asked = 0;
-        assert_eq!(wait_ms(&policy, 1, &mut |bound| { asked = bound; bound - 1 }), 200);
+        assert_eq!(
+            wait_ms(&policy, 1, &mut |bound| {
+                asked = bound;
+                bound - 1
+            }),
+            200
+        );
         assert_eq!((asked, wait_ms(&policy, 1, &mut |_| 0)), (201, 0));
     }
 

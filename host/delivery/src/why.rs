@@ -25,14 +25,18 @@ pub fn why(standing: &Standing, status: &TargetStatus, time: &dyn Fn(u64) -> Str
     Some(match standing.state {
         State::Delivered | State::Filtered | State::Cancelled => return None,
         State::Dead => match last {
-            Some(last) => format!("given up after attempt {} failed with {}; redrive sends it again", last.number, last.code),
+            Some(last) => {
+                format!("given up after attempt {} failed with {}; redrive sends it again", last.number, last.code)
+            }
             None => "given up; redrive sends it again".to_owned(),
         },
         State::Scheduled => format!("scheduled for {}", due()),
         State::Held => "waits for an earlier record of its key".to_owned(),
         State::Retrying => {
             let own = match last {
-                Some(last) => format!("attempt {} failed with {}; the next one is due at {}", last.number, last.code, due()),
+                Some(last) => {
+                    format!("attempt {} failed with {}; the next one is due at {}", last.number, last.code, due())
+                }
                 None => format!("held by the target's last failure; due at {}", due()),
             };
             match held_by(status, time) {
@@ -41,7 +45,9 @@ pub fn why(standing: &Standing, status: &TargetStatus, time: &dyn Fn(u64) -> Str
             }
         }
         State::InFlight => match (&status.alarm, &status.state) {
-            (Some(alarm), _) => format!("tried, and the queue cannot settle it since {}: {}", time(alarm.since_ms), alarm.error),
+            (Some(alarm), _) => {
+                format!("tried, and the queue cannot settle it since {}: {}", time(alarm.since_ms), alarm.error)
+            }
             (None, TargetState::Open { .. }) => held_by(status, time)?,
             _ => "at the target now".to_owned(),
         },
@@ -72,7 +78,9 @@ fn held_by(status: &TargetStatus, time: &dyn Fn(u64) -> String) -> Option<String
     Some(match &status.state {
         TargetState::Active => return None,
         TargetState::Idle => "the target's slot has no plugin: held until one is loaded".to_owned(),
-        TargetState::Paused { reason: PauseReason::Operator } => "the target is paused: held until it is resumed".to_owned(),
+        TargetState::Paused { reason: PauseReason::Operator } => {
+            "the target is paused: held until it is resumed".to_owned()
+        }
         TargetState::Paused { reason: PauseReason::Gone(failure) } => {
             format!("the destination is gone for good ({}): held until the target is resumed", failure.code)
         }

@@ -86,7 +86,11 @@ impl Checker {
             violations.push(format!("I12: the counters do not balance: {counters:?}"));
         }
         if counters.accepted != books.accepted.len() as u64 {
-            violations.push(format!("I12: {} were accepted, the queue counts {}", books.accepted.len(), counters.accepted));
+            violations.push(format!(
+                "I12: {} were accepted, the queue counts {}",
+                books.accepted.len(),
+                counters.accepted
+            ));
         }
         if counters.delivered > books.arrived.len() as u64 {
             let (counted, arrived) = (counters.delivered, books.arrived.len());

@@ -161,12 +161,14 @@ fn the_digest_is_of_the_plugin_that_failed_else_the_transforms_else_the_sinks() 
         "suite-0" => Outcome::Reject(Failure::new("bad", "", Blame::Record)),
         _ => Outcome::Pass,
     };
-    let sink = || Scripted::each(|record| if record.id.as_str() == "suite-1" { reject("no") } else { Verdict::Delivered });
+    let sink =
+        || Scripted::each(|record| if record.id.as_str() == "suite-1" { reject("no") } else { Verdict::Delivered });
     let digests = |pipeline: &Pipeline| {
         let ran = drive(run(pipeline, &records(3), &Nothing, 5), || {});
         ran.answers.iter().map(|answer| answer.digest).collect::<Vec<_>>()
     };
-    let (both, _) = pipeline(Some(ScriptedTransform::each(refuses).with_digest(of_transform)), sink().with_digest(of_sink));
+    let (both, _) =
+        pipeline(Some(ScriptedTransform::each(refuses).with_digest(of_transform)), sink().with_digest(of_sink));
     assert_eq!(digests(&both), [Some(of_transform), Some(of_sink), Some(of_transform)]);
     let (plain_target, _) = pipeline(Some(ScriptedTransform::each(refuses).with_digest(of_transform)), sink());
     assert_eq!(digests(&plain_target), [Some(of_transform); 3]);

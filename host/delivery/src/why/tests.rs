@@ -55,7 +55,11 @@ fn every_state_has_its_sentence() {
         (State::Ready, &active, "ready; it goes with the next batch"),
         (State::Ready, &full, "all 16 batches"),
         (State::Ready, &limited, "rate"),
-        (State::Ready, &open, "open after 5 failures in a row without a delivery, the last with connect; the next probe goes at T9"),
+        (
+            State::Ready,
+            &open,
+            "open after 5 failures in a row without a delivery, the last with connect; the next probe goes at T9",
+        ),
         (State::Ready, &rejected, "open after 100 records in a row were rejected with http-401"),
         (State::Ready, &status(TargetState::Probing), "a probe is at the target"),
         (State::Ready, &status(TargetState::Idle), "no plugin"),

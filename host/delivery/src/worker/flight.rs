@@ -14,6 +14,7 @@ use crate::status::{LastError, PauseReason, SettleAlarm};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use walhost_core::queue::{Lease, LeaseToken, Settlement};
 use walhost_core::{Kind, Record, exec};
@@ -30,13 +31,13 @@ pub fn begin(shared: &Arc<Shared>, leases: Vec<Lease>, probe: bool) {
     }
     let delivered_before = control.memory.delivered;
     drop(control);
-    let seat = Seat { shared: shared.clone(), records: leases.len(), probe };
+    let seat = Seat { shared: shared.clone(), records: leases.len(), unheard_probe: AtomicBool::new(probe) };
     drop(exec::task(async move {
         let mut cancelled = seat.shared.cancelled.subscribe();
         tokio::select! {
             biased;
             _ = cancelled.wait_for(|cancelled| *cancelled) => {}
-            () = fly(&seat.shared, &pipeline, leases, probe, delivered_before) => {}
+            () = fly(&seat, &pipeline, leases, probe, delivered_before) => {}
         }
         drop(seat);
     }));
@@ -46,7 +47,8 @@ pub fn begin(shared: &Arc<Shared>, leases: Vec<Lease>, probe: bool) {
 struct Seat {
     shared: Arc<Shared>,
     records: usize,
-    probe: bool,
+    /// A probe of which the breaker has not heard.
+    unheard_probe: AtomicBool,
 }
 
 impl Drop for Seat {
@@ -54,12 +56,12 @@ impl Drop for Seat {
         let mut control = self.shared.control.lock();
         control.in_flight -= 1;
         control.in_flight_records -= self.records;
-        if self.probe {
+        if self.unheard_probe.load(Ordering::Relaxed) {
             control.memory.breaker.probe_was_void();
         }
         drop(control);
         self.shared.changed.notify_one();
-        self.shared.ended.notify_one();
+        self.shared.ended.notify_waiters();
     }
 }
 
@@ -69,7 +71,8 @@ struct Leased {
     spent: Spent,
 }
 
-async fn fly(shared: &Arc<Shared>, pipeline: &Pipeline, leases: Vec<Lease>, probe: bool, delivered_before: u64) {
+async fn fly(seat: &Seat, pipeline: &Pipeline, leases: Vec<Lease>, probe: bool, delivered_before: u64) {
+    let shared = &seat.shared;
     let (mut records, mut leased, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     records.reserve_exact(leases.len());
     leased.reserve_exact(leases.len());
@@ -81,7 +84,7 @@ async fn fly(shared: &Arc<Shared>, pipeline: &Pipeline, leases: Vec<Lease>, prob
         records.push(lease.record);
     }
     #[cfg(test)]
-    if shared.plant_settled_first.load(std::sync::atomic::Ordering::Relaxed) {
+    if shared.plant_settled_first.load(Ordering::Relaxed) {
         let done = Settlement::Done { outcome: walhost_core::queue::Done::Delivered, attempt: None };
         let all = tokens.iter().map(|token| (*token, done.clone())).collect();
         let _ = shared.subscription.settle(all).await;
@@ -99,12 +102,14 @@ async fn fly(shared: &Arc<Shared>, pipeline: &Pipeline, leases: Vec<Lease>, prob
         let policy = shared.policy.load();
         let moment = Moment { policy: &policy, now_ms, now: shared.clock.monotonic(), probe, delivered_before };
         let both = records.iter().zip(&leased);
-        let subjects: Vec<Subject<'_>> =
-            both.map(|(record, leased)| Subject { id: &record.id, attempt: record.attempt, spent: leased.spent }).collect();
+        let subjects: Vec<Subject<'_>> = both
+            .map(|(record, leased)| Subject { id: &record.id, attempt: record.attempt, spent: leased.spent })
+            .collect();
         let mut dice = |bound| shared.random.below(bound);
         let mut control = shared.control.lock();
         let (decisions, effects) = plan::plan(&moment, &subjects, &ran.answers, &mut control.memory, &mut dice);
         remember_confirmed(&mut control.confirmed, pipeline.generation, &records, &ran, &decisions);
+        seat.unheard_probe.store(false, Ordering::Relaxed);
         drop(control);
         take_effect(shared, effects, now_ms);
         decisions
@@ -249,10 +254,11 @@ impl<'a> Alarm<'a> {
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         let mut control = self.0.control.lock();
-        control.alarm = control.alarm.take().filter(|alarm| alarm.batches > 1).map(|alarm| SettleAlarm {
-            batches: alarm.batches - 1,
-            ..alarm
-        });
+        control.alarm = control
+            .alarm
+            .take()
+            .filter(|alarm| alarm.batches > 1)
+            .map(|alarm| SettleAlarm { batches: alarm.batches - 1, ..alarm });
     }
 }
 
@@ -273,12 +279,7 @@ async fn keep_probed(shared: &Arc<Shared>, record: &Record, leased: &Leased) {
     give_back(shared, oldest.into_iter().collect()).await;
 }
 
-fn reports<'a>(
-    records: &'a [Record],
-    ran: &'a Ran,
-    decisions: &'a [Decision],
-    now_ms: u64,
-) -> Vec<RecordReport<'a>> {
+fn reports<'a>(records: &'a [Record], ran: &'a Ran, decisions: &'a [Decision], now_ms: u64) -> Vec<RecordReport<'a>> {
     let report = |(place, (record, decision)): (usize, (&'a Record, &'a Decision))| {
         let answer = &ran.answers[place];
         let failure = answer.said.failure();

@@ -23,7 +23,7 @@ pub async fn run(shared: Arc<Shared>) {
         () = decide_and_take(&shared) => {}
     }
     shared.control.lock().loop_ended = true;
-    shared.ended.notify_one();
+    shared.ended.notify_waiters();
 }
 
 async fn decide_and_take(shared: &Arc<Shared>) {

@@ -16,6 +16,7 @@ use crate::status::{LastError, PauseReason, SettleAlarm};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -37,7 +38,7 @@ pub struct Shared {
     pub control: Mutex<Control>,
     /// Something that the loop decides by has changed. Only the loop waits for it.
     pub changed: Notify,
-    /// A batch or the loop has ended. Only `stop` waits for it.
+    /// A batch or the loop has ended: what `stop` waits for.
     pub ended: Notify,
     /// Set: whatever still runs ends where it is.
     pub cancelled: watch::Sender<bool>,
@@ -144,7 +145,9 @@ impl Shared {
             return Decision::Wait(None);
         }
         let throttled = control.throttled_until.filter(|until| *until > now);
-        if let Some(until) = throttled.into_iter().chain((control.lease_after > now).then_some(control.lease_after)).max() {
+        if let Some(until) =
+            throttled.into_iter().chain((control.lease_after > now).then_some(control.lease_after)).max()
+        {
             return Decision::Wait(Some(until));
         }
         let probe = match control.memory.breaker.gate(now) {
@@ -200,7 +203,9 @@ impl Shared {
         self.changed.notify_one();
         let mut end = self.clock.sleep(drain);
         loop {
-            let ended = self.ended.notified();
+            // Enabled before the counts are looked at: an end in between is not missed.
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
             {
                 let control = self.control.lock();
                 if control.loop_ended && control.in_flight == 0 {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::observer::{BatchReport, Ending};
-use crate::status::TargetState;
 use crate::policy::{BatchPolicy, BreakerPolicy, Jitter, RetryPolicy};
+use crate::status::TargetState;
 use parking_lot::Mutex;
 use std::future::Future;
 use walhost_core::attempt::Exhausted;
@@ -95,7 +95,8 @@ impl World {
 
     fn ordered(ordered: bool) -> World {
         let clock = Arc::new(SimClock::new(1_700_000_000_000));
-        let queue = MemoryQueue::new(clock.clone(), QueuePolicy { ordered, history_ms: 1_000, ..queue_suite::policy() });
+        let queue =
+            MemoryQueue::new(clock.clone(), QueuePolicy { ordered, history_ms: 1_000, ..queue_suite::policy() });
         World { clock, queue, heard: Arc::default(), random: Arc::new(Random::seeded(7)) }
     }
 

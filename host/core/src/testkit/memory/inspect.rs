@@ -69,7 +69,12 @@ impl Inspect for MemoryQueue {
         Ok(Page { items: items.collect(), next: rest.next().map(|(offset, _)| place(*offset)) })
     }
 
-    async fn dead_letters(&self, filter: &DeadLetterFilter, cursor: Option<&str>, limit: usize) -> Result<Page<DeadLetter>> {
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>> {
         self.state().0.dead_letters(filter, cursor, limit)
     }
 

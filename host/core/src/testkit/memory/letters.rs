@@ -68,7 +68,12 @@ impl Progress {
 }
 
 impl State {
-    pub fn dead_letters(&self, filter: &DeadLetterFilter, cursor: Option<&str>, limit: usize) -> Result<Page<DeadLetter>> {
+    pub fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>> {
         let from = match cursor.map(str::parse::<u64>) {
             None => 0,
             Some(Ok(number)) => number,

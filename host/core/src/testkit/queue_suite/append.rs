@@ -1,6 +1,6 @@
 //! Sentences about `append`, `subscribe`, `unsubscribe`, `configure`, `close`.
 
-use super::{Harness, Rig, always, batch, policy, target, sentences, values};
+use super::{Harness, Rig, always, batch, policy, sentences, target, values};
 use crate::batch::{BatchBuilder, Idempotency};
 use crate::error::Kind;
 use crate::queue::{From, QueuePolicy};

@@ -63,7 +63,8 @@ fn find_shows_every_attempt_oldest_first(harness: &dyn Harness) {
     rig.hold(&sub, &rig.take_one(&sub), 0);
     rig.done(&sub, &rig.take_one(&sub));
     let attempts = rig.state(&id, "a").attempts;
-    let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.number, attempt.verdict, attempt.code.as_str())).collect();
+    let seen: Vec<_> =
+        attempts.iter().map(|attempt| (attempt.number, attempt.verdict, attempt.code.as_str())).collect();
     assert_eq!(seen, [(1, VerdictKind::Retry, "http-500"), (2, VerdictKind::Delivered, "")]);
     assert_eq!(attempts[0].message, "because of http-500");
     assert_eq!(attempts[1].at_ms, harness.now_ms());

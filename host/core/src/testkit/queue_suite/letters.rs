@@ -1,6 +1,6 @@
 //! Sentences about dead letters: list, groups, get, redrive, purge, retention.
 
-use super::{Harness, Rig, always, policy, target, sentences, values};
+use super::{Harness, Rig, always, policy, sentences, target, values};
 use crate::attempt::Exhausted;
 use crate::error::Kind;
 use crate::inspect::{DeadLetterFilter, DeadLetterId};
@@ -76,7 +76,10 @@ fn every_part_of_a_filter_must_match(harness: &dyn Harness) {
     assert_eq!(count(DeadLetterFilter { target: Some(target("a")), ..base() }), 3);
     assert_eq!(count(DeadLetterFilter { code: Some("x".into()), ..base() }), 5);
     assert_eq!(count(DeadLetterFilter { target: Some(target("a")), code: Some("x".into()), ..base() }), 2);
-    assert_eq!(count(DeadLetterFilter { since_ms: Some(all[2].dead_at_ms), until_ms: Some(all[5].dead_at_ms), ..base() }), 3);
+    assert_eq!(
+        count(DeadLetterFilter { since_ms: Some(all[2].dead_at_ms), until_ms: Some(all[5].dead_at_ms), ..base() }),
+        3
+    );
     assert_eq!(count(DeadLetterFilter { ids: Some(vec![all[0].id.clone(), all[4].id.clone()]), ..base() }), 2);
     assert_eq!(count(DeadLetterFilter { code: Some("z".into()), ..base() }), 0);
 }

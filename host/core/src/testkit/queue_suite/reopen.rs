@@ -1,6 +1,6 @@
 //! Sentences about what survives a close and a crash.
 
-use super::{Harness, Rig, batch, target, sentences, values};
+use super::{Harness, Rig, batch, sentences, target, values};
 use crate::batch::Idempotency;
 use crate::inspect::State;
 use crate::queue::{Capability, From};

@@ -131,7 +131,10 @@ fn one_call_settles_many_records_each_in_its_own_way(harness: &dyn Harness) {
     let attempt = |place: usize, verdict, code| rig.attempt(&leases[place], verdict, code);
     let due_ms = harness.now_ms() + 10;
     rig.get(sub.settle(vec![
-        (leases[0].token, Settlement::Done { outcome: Done::Delivered, attempt: Some(attempt(0, VerdictKind::Delivered, "")) }),
+        (
+            leases[0].token,
+            Settlement::Done { outcome: Done::Delivered, attempt: Some(attempt(0, VerdictKind::Delivered, "")) },
+        ),
         (leases[1].token, Settlement::Done { outcome: Done::Filtered, attempt: None }),
         (leases[2].token, Settlement::Later { due_ms, spent: Some(attempt(2, VerdictKind::Retry, "timeout")) }),
         (leases[3].token, Settlement::Dead { attempt: attempt(3, VerdictKind::Reject, "bad"), exhausted: None }),

@@ -42,7 +42,9 @@ fn i22_a_target_that_is_down_for_an_hour_spends_no_attempt_and_everything_drains
         world.pass(3_600_000).await;
         assert!(matches!(worker.status().state, TargetState::Open { .. }), "{:?}", worker.status());
         assert_eq!((world.stats().accounting.dead, world.stats().accounting.pending), (0, 200));
-        assert!(world.heard.records.lock().iter().all(|(_, attempt, ending, _)| (*attempt, *ending) == (1, Ending::Held)));
+        assert!(
+            world.heard.records.lock().iter().all(|(_, attempt, ending, _)| (*attempt, *ending) == (1, Ending::Held))
+        );
         let calls = target.calls().len();
         assert!(calls < 600, "{calls} calls in an hour: it is left alone");
         down.store(false, Ordering::Relaxed);
@@ -148,7 +150,11 @@ fn a_throttle_stops_the_whole_target_for_as_long_as_it_asks_and_spends_nothing()
         let world = World::new();
         let first = AtomicBool::new(true);
         let target = Arc::new(Scripted::each(move |_| {
-            if first.swap(false, Ordering::Relaxed) { throttle(Some(Duration::from_secs(30))) } else { Verdict::Delivered }
+            if first.swap(false, Ordering::Relaxed) {
+                throttle(Some(Duration::from_secs(30)))
+            } else {
+                Verdict::Delivered
+            }
         }));
         let worker = world.start(pipeline(1, &target), Policy { concurrency: 1, ..policy() }).await;
         world.append_many(20).await;
@@ -172,7 +178,9 @@ fn a_410_pauses_the_target_until_it_is_resumed_by_hand_and_holds_the_record() {
         world.append_many(3).await;
         world.pass(3_600_000).await;
         assert_eq!((target.calls().len(), world.stats().accounting.pending), (1, 3));
-        let TargetState::Paused { reason: PauseReason::Gone(failure) } = worker.status().state else { panic!("paused") };
+        let TargetState::Paused { reason: PauseReason::Gone(failure) } = worker.status().state else {
+            panic!("paused")
+        };
         assert_eq!((failure.code.as_str(), world.heard.paused.lock().len()), ("http-410", 1));
         target.rewrite(|_| Verdict::Delivered);
         worker.resume();

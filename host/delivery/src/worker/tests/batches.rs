@@ -92,13 +92,15 @@ fn i19_one_key_goes_in_order_through_retries_and_others_flow() {
             let values = call.records.iter().filter(|record| record.key.as_deref() == Some(b"k"));
             seen.extend(values.map(|record| (record.value.clone(), record.attempt)));
         }
-        let expected: Vec<_> = ["k1", "k2", "k3"].iter().flat_map(|v| (1..=3).map(move |a| (v.as_bytes(), a))).collect();
+        let expected: Vec<_> =
+            ["k1", "k2", "k3"].iter().flat_map(|v| (1..=3).map(move |a| (v.as_bytes(), a))).collect();
         assert_eq!(seen.iter().map(|(v, a)| (&v[..], *a)).collect::<Vec<_>>(), expected);
     });
 }
 
 fn splitting() -> ScriptedTransform {
-    let output = |text: &str| Output { key: None, headers: walhost_core::Headers::default(), value: text.to_owned().into() };
+    let output =
+        |text: &str| Output { key: None, headers: walhost_core::Headers::default(), value: text.to_owned().into() };
     ScriptedTransform::each(move |_| Outcome::Emit(vec![output("a"), output("b"), output("c")]))
 }
 

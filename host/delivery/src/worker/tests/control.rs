@@ -172,3 +172,42 @@ fn a_closed_queue_ends_nothing_but_leasing() {
         assert_eq!(worker.status().state, TargetState::Stopped);
     });
 }
+
+#[test]
+fn a_target_that_panics_costs_its_batch_one_visibility_and_nobody_else_anything() {
+    simulate(async {
+        let world = World::new();
+        let mut first = true;
+        let target = Arc::new(Scripted::each(move |record| {
+            assert!(!std::mem::replace(&mut first, false), "planted: a bug of ours at {}", record.id);
+            Verdict::Delivered
+        }));
+        let worker = world.start(pipeline(1, &target), policy()).await;
+        world.append_many(1).await;
+        world.settle().await;
+        world.append_many(3).await;
+        world.settle().await;
+        assert_eq!((world.stats().accounting.delivered, worker.status().in_flight), (3, 0));
+        world.pass(30_000).await;
+        assert_eq!(world.stats().accounting.delivered, 4);
+    });
+}
+
+#[test]
+fn stopping_twice_at_once_ends_both() {
+    simulate(async {
+        let world = World::new();
+        let target = Arc::new(Scripted::delivering().taking(world.clock.clone(), Duration::from_secs(5)));
+        let worker = Arc::new(world.start(pipeline(1, &target), policy()).await);
+        world.append_many(1).await;
+        world.settle().await;
+        let stops: Vec<_> = (0..2)
+            .map(|_| {
+                let worker = worker.clone();
+                walhost_core::exec::task(async move { worker.stop(Duration::from_secs(60)).await })
+            })
+            .collect();
+        world.pass(5_000).await;
+        assert!(stops.iter().all(|stop| stop.is_finished()));
+    });
+}

@@ -126,7 +126,10 @@ async fn run(seed: u64, ordered: bool, planted: bool) -> Vec<String> {
     }
     let Happened { down, failed, throttled, faults, swaps, restarts, refused, redriven } = &*happened;
     let all = [down, failed, throttled, faults, swaps, restarts, refused, redriven];
-    assert!(all.iter().all(|times| times.load(Ordering::Relaxed) > 0), "seed {seed}: not everything happened: {happened:?}");
+    assert!(
+        all.iter().all(|times| times.load(Ordering::Relaxed) > 0),
+        "seed {seed}: not everything happened: {happened:?}"
+    );
     violations
 }
 
