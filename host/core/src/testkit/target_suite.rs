@@ -189,3 +189,6 @@ async fn a_rejecting_destination_rejects_and_keeps_nothing(harness: &dyn Harness
     let kept: BTreeSet<_> = harness.kept().await.into_iter().collect();
     assert!(records.iter().all(|record| !kept.contains(&record.value[..])), "{sentence}");
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,7 @@ impl State {
                 let letter = progress.letters.remove(&number).expect("it was listed");
                 let standing = progress.records.get_mut(&letter.offset).expect("a dead letter keeps its standing");
                 (standing.spent, standing.first_spent_at_ms) = (0, None);
-                progress.to_the_end(letter.offset, numbers);
+                progress.put_last(letter.offset, numbers);
                 let stored = records.get_mut(&letter.offset).expect("a dead letter keeps its record");
                 stored.waiting.insert(target.clone());
                 stored.settled_at_ms = None;

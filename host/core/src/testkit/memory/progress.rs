@@ -77,7 +77,7 @@ impl Progress {
                 break;
             }
             self.scheduled.remove(&(due_ms, offset));
-            self.to_the_end(offset, numbers);
+            self.put_last(offset, numbers);
         }
         if ordered && self.letters.values().any(|letter| letter.parks) {
             self.follow_parked(records, now, numbers);
@@ -85,7 +85,7 @@ impl Progress {
     }
 
     /// Gives a record the last place.
-    pub fn to_the_end(&mut self, offset: u64, numbers: &mut Numbers) {
+    pub fn put_last(&mut self, offset: u64, numbers: &mut Numbers) {
         let place = next(&mut numbers.place);
         self.order.insert(place, offset);
         let standing = self.records.get_mut(&offset).expect("it has just been accepted or redriven");

@@ -117,7 +117,7 @@ fn i17_redriving_a_dead_letter_twice_moves_it_once(harness: &dyn Harness) {
     rig.append(&[("", "1")]);
     rig.dead(&sub, &rig.take_one(&sub), "bad", None);
     let id = rig.letters().remove(0).id;
-    assert_eq!(rig.get(rig.queue.redrive(&[id.clone()])), 1);
+    assert_eq!(rig.get(rig.queue.redrive(std::slice::from_ref(&id))), 1);
     assert_eq!(rig.get(rig.queue.redrive(&[id.clone(), id])), 0);
     assert_eq!(values(&rig.take(&sub, 1)), ["1"]);
     rig.none(&sub);
@@ -165,6 +165,10 @@ fn a_dead_letter_that_is_not_there_is_none(harness: &dyn Harness) {
     for text in ["", "nothing", "1", "a/b", "a.1.2.3"] {
         let id = DeadLetterId(text.to_owned());
         assert_eq!(rig.get(rig.queue.dead_letter(&id)), None, "{text}");
-        assert_eq!(rig.get(rig.queue.redrive(&[id.clone()])) + rig.get(rig.queue.purge(&[id])), 0, "{text}");
+        assert_eq!(
+            rig.get(rig.queue.redrive(std::slice::from_ref(&id))) + rig.get(rig.queue.purge(&[id])),
+            0,
+            "{text}"
+        );
     }
 }
