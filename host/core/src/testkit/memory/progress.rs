@@ -164,6 +164,7 @@ impl Progress {
             let stored = &records[offset];
             let standing = self.records.get_mut(offset).expect("what has a place is a record");
             let first_of_key = !ordered || stored.record.key.as_ref().is_none_or(|key| keys.insert(key.clone()));
+            let first_of_key = first_of_key || numbers.is_planted("keys have no order");
             if !first_of_key || !standing.is_free(now.ms) {
                 continue;
             }
@@ -173,7 +174,9 @@ impl Progress {
             }
             let token = LeaseToken(next(&mut numbers.token));
             let until = now.monotonic + Duration::from_millis(request.visibility_ms);
-            standing.stage = Stage::Leased { token, until };
+            if !numbers.is_planted("leases are not exclusive") {
+                standing.stage = Stage::Leased { token, until };
+            }
             self.leased.insert(token, *offset);
             let mut record = stored.record.clone();
             record.attempt = standing.number;
@@ -207,16 +210,21 @@ impl Progress {
                 Some(offset)
             }
             Settlement::Later { due_ms, spent } => {
-                if let Some(attempt) = spent {
+                if let Some(attempt) = spent.filter(|_| !numbers.is_planted("attempts are forgotten")) {
                     standing.spent += 1;
                     standing.first_spent_at_ms.get_or_insert(attempt.at_ms);
                     standing.keep(Some(attempt));
                 }
+                let due_ms = if numbers.is_planted("later is at once") { 0 } else { due_ms };
                 standing.stage = Stage::Retrying { due_ms };
                 None
             }
             Settlement::Dead { attempt, exhausted } => {
                 standing.keep(Some(attempt.clone()));
+                if numbers.is_planted("dead letters are dropped") {
+                    self.finish(offset, Seen::Delivered);
+                    return Some(offset);
+                }
                 let parks = ordered && self.parking;
                 self.bury(offset, attempt, exhausted, parks, records, now, numbers);
                 Some(offset)

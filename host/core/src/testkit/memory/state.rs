@@ -58,6 +58,19 @@ pub struct Numbers {
     pub place: u64,
     pub token: u64,
     pub letter: u64,
+    /// A bug that the suite must find.
+    #[cfg(test)]
+    pub planted: &'static str,
+}
+
+impl Numbers {
+    /// True when this bug was planted: only in tests of the suite itself.
+    pub fn is_planted(&self, bug: &str) -> bool {
+        #[cfg(test)]
+        return self.planted == bug;
+        #[cfg(not(test))]
+        return bug.is_empty();
+    }
 }
 
 /// The next of a row.
