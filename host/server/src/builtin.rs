@@ -31,7 +31,7 @@ pub fn kinds() -> Kinds {
             #[cfg(feature = "http")]
             TargetKind::of::<walhost_http::Http>(),
             #[cfg(feature = "memcached")]
-            TargetKind::of::<walhost_memcached::MemcachedBackend>(),
+            TargetKind::of::<walhost_memcached::Memcached>(),
         ],
     }
 }
@@ -50,7 +50,7 @@ impl Backends {
             #[cfg(feature = "http")]
             Box::new(Opened(Arc::new(walhost_http::Http::new(Arc::clone(clock)).map_err(broken)?))),
             #[cfg(feature = "memcached")]
-            Box::new(Opened(Arc::new(walhost_memcached::MemcachedBackend::default()))),
+            Box::new(Opened(Arc::new(walhost_memcached::Memcached::new(Arc::clone(clock))))),
         ];
         Ok(Backends { queues: vec![Box::new(Opened(embedded))], targets })
     }

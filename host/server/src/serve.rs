@@ -6,7 +6,7 @@ use crate::builtin::{self, Backends};
 use crate::catalogue::Catalogue;
 use crate::catalogue::audit::Audit;
 use crate::config::model::{Listener, Model};
-use crate::config::{self, Kinds};
+use crate::config::Kinds;
 use crate::drain::Drain;
 use crate::host::{Addresses, Directory, Host, task::Tasks};
 use crate::http::admin::Admin;
@@ -291,15 +291,6 @@ fn listen_admin(host: &Arc<Host>, listener: TcpListener, settings: &Listener) ->
     let reading = reading(host, Budget::new(ADMIN_BYTES_MAX), settings);
     let service = Arc::new(Admin { host: Arc::clone(host), reading });
     exec::task(listener::serve(listener, service, policy(settings), host.drain.clone(), Arc::clone(&host.clock)))
-}
-
-/// Reads the configuration for `run`; the diagnostics say everything that is wrong with it.
-pub fn read(path: &Path) -> Result<ServeOptions, config::Diagnostics> {
-    let loaded = config::load(path, &builtin::kinds())?;
-    if !loaded.warnings.list.is_empty() {
-        tracing::warn!("the configuration is served, but:\n{}", loaded.warnings);
-    }
-    Ok(ServeOptions { model: loaded.model, config_path: Some(path.to_owned()) })
 }
 
 #[cfg(test)]
