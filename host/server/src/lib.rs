@@ -10,5 +10,7 @@ pub mod http;
 pub mod catalogue;
 pub mod telemetry;
 pub mod config;
+pub mod cli;
+pub mod bench;
 pub mod drain;
 pub mod limits;
