@@ -47,6 +47,8 @@ impl Host {
         let mut refusals = Refusals::new();
         for (name, kept) in state.namespaces.iter().filter(|(_, kept)| !kept.deleted) {
             if model.namespaces.get(name).is_some_and(|namespace| model.elsewhere(namespace).is_some()) {
+                // I45: what another shard serves is not taken here any more; what it has here is kept.
+                self.leave(name).await;
                 continue;
             }
             let refused = match self.effective(name, kept, &model) {
@@ -126,21 +128,23 @@ impl Host {
             })
             .await?;
         let outcome = self.converge(Arc::new(namespace), &kept).await;
-        let refused = match outcome {
-            Ok(refused) => refused,
-            Err(problem) => {
-                // What could not be opened is not remembered either.
-                self.restore(name, before).await?;
-                return Err(problem);
+        let problem = match outcome {
+            Ok(refused) if refused.is_empty() => return Ok(created),
+            Ok(refused) => {
+                let mut problem = Problem::new(Code::BadConfig, format!("{} parts of it cannot be opened", refused.len()));
+                let place = |(place, detail)| Place { line: None, pointer: Some(place), detail };
+                problem.errors = refused.into_iter().map(place).collect();
+                problem
             }
+            Err(problem) => problem,
         };
-        if let Some((slot, why)) = refused.into_iter().next() {
-            tracing::warn!(namespace = %name, slot, "the namespace was changed, one of its plugins could not be loaded: {why}");
-        }
-        Ok(created)
+        self.take_back_table(name, before).await?;
+        Err(problem)
     }
 
-    async fn restore(&self, name: &NamespaceName, before: Option<Kept>) -> Result<(), Problem> {
+    /// What could not be opened is not remembered either, and what ran before runs again.
+    async fn take_back_table(&self, name: &NamespaceName, before: Option<Kept>) -> Result<(), Problem> {
+        let again = before.clone().filter(|kept| !kept.deleted);
         self.catalogue
             .change(|state| {
                 match before {
@@ -149,7 +153,29 @@ impl Host {
                 };
                 Ok::<_, Problem>(())
             })
-            .await
+            .await?;
+        match again {
+            Some(kept) => {
+                let model = self.model.load_full();
+                let namespace = self.effective(name, &kept, &model)?;
+                self.converge(Arc::new(namespace), &kept).await?;
+            }
+            None => self.leave(name).await,
+        }
+        Ok(())
+    }
+
+    /// Ends a namespace's workers and takes it out of the directory; its queue stays as it is.
+    async fn leave(&self, name: &NamespaceName) {
+        let Ok(running) = self.directory.load().kept(name.as_str()).cloned() else { return };
+        self.directory.rcu(|directory| {
+            let mut directory = Directory::clone(directory);
+            directory.remove(name);
+            directory
+        });
+        for target in running.targets.values() {
+            target.worker.stop(STOP).await;
+        }
     }
 
     /// `DELETE /admin/v1/namespaces/{ns}`: its workers end, its queue goes with all its records. It does not
@@ -173,14 +199,7 @@ impl Host {
                 Ok::<_, Problem>(())
             })
             .await?;
-        self.directory.rcu(|directory| {
-            let mut directory = Directory::clone(directory);
-            directory.remove(name);
-            directory
-        });
-        for target in running.targets.values() {
-            target.worker.stop(STOP).await;
-        }
+        self.leave(name).await;
         let records = running.queue().stats().backlog_records;
         running.queue().close().await?;
         self.backends.remove_queue(name, &running.model.queue).await?;

@@ -60,14 +60,22 @@ impl Host {
         ingest_paused.store(kept.ingest_paused, Atomic::Relaxed);
         let mut refused = BTreeMap::new();
         let mut targets = BTreeMap::new();
+        let halted = kept.paused || kept.removed;
         for target in model.targets.values() {
             let none = KeptTarget::default();
             let remembered = kept.targets.get(&target.name).unwrap_or(&none);
             let still = before.as_ref().and_then(|running| running.targets.get(&target.name)).cloned();
-            let halted = kept.paused || kept.removed;
             let running = match still {
                 Some(running) => {
-                    self.change_target(&name, &running, target, remembered, halted, &mut refused).await?;
+                    self.change_target(&name, &running, target, remembered, &mut refused).await?;
+                    let was_halted = running.removed.swap(false, Atomic::Relaxed)
+                        || before.as_ref().is_some_and(|before| before.paused || before.removed);
+                    match &remembered.paused {
+                        Some(pause) => running.worker.pause(pause_reason(pause)),
+                        None if halted => running.worker.pause(PauseReason::Operator),
+                        None if was_halted => running.worker.resume(),
+                        None => {}
+                    }
                     running
                 }
                 None => self.open_target(&name, &queue, target, remembered, halted, &mut refused).await?,
@@ -126,7 +134,12 @@ impl Host {
         refused: &mut BTreeMap<String, String>,
     ) -> Result<Arc<RunningTarget>, Problem> {
         let subscription = queue.subscribe(&model.name, model.from).await?;
-        let backend = self.open_backend(namespace, model).await?;
+        // A destination that cannot be opened (a secret that is not there) holds its records; its siblings run.
+        let backend = self.open_backend(namespace, model).await.unwrap_or_else(|problem| {
+            tracing::error!(%namespace, target = %model.name, "the target cannot be opened, its records are held: {}", problem.detail);
+            refused.insert(model.name.to_string(), problem.detail);
+            None
+        });
         let mut parts = Parts { model: model.clone(), backend, transform: None, sink: None, refusals: BTreeMap::new() };
         let generation = self.fill_slots(namespace, &mut parts, kept, refused).await?;
         let observer = TargetObserver::new(&self.metrics, namespace, &model.name, self.requests.clone());
@@ -160,7 +173,6 @@ impl Host {
         running: &Arc<RunningTarget>,
         model: &TargetModel,
         kept: &KeptTarget,
-        halted: bool,
         refused: &mut BTreeMap<String, String>,
     ) -> Result<(), Problem> {
         let mut parts = {
@@ -175,8 +187,15 @@ impl Host {
         };
         let was = parts.generations();
         let moved = parts.model.destination != model.destination;
-        if moved {
-            parts.backend = self.open_backend(namespace, model).await?;
+        if moved || (parts.backend.is_none() && matches!(model.destination, Destination::Backend(_))) {
+            match self.open_backend(namespace, model).await {
+                Ok(backend) => parts.backend = backend,
+                Err(problem) => {
+                    // The one that runs goes on, with the destination that it has.
+                    refused.insert(model.name.to_string(), problem.detail);
+                    return Ok(());
+                }
+            }
         }
         parts.model = model.clone();
         let generation = self.fill_slots(namespace, &mut parts, kept, refused).await?;
@@ -185,13 +204,6 @@ impl Host {
             running.worker.swap(parts.pipeline(generation));
         }
         *running.parts.lock() = parts;
-        let was_removed = running.removed.swap(false, Atomic::Relaxed);
-        match (&kept.paused, halted) {
-            (Some(pause), _) => running.worker.pause(pause_reason(pause)),
-            (None, true) => running.worker.pause(PauseReason::Operator),
-            (None, false) if was_removed => running.worker.resume(),
-            (None, false) => {}
-        }
         Ok(())
     }
 

@@ -27,7 +27,7 @@ pub enum Need<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The token's name; `-` where none is asked for.
-    pub name: String,
+    pub name: std::borrow::Cow<'static, str>,
     /// May do everything.
     pub admin: bool,
 }
@@ -35,7 +35,7 @@ pub struct Caller {
 /// Checks a request. Without configured tokens everybody may do everything: such a listener is a loopback
 /// one (I38).
 pub fn check(tokens: &Option<Vec<Token>>, headers: &HeaderMap, need: Need<'_>, now_ms: u64) -> Result<Caller, Problem> {
-    let Some(tokens) = tokens else { return Ok(Caller { name: "-".to_owned(), admin: true }) };
+    let Some(tokens) = tokens else { return Ok(Caller { name: "-".into(), admin: true }) };
     let given = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
     let Some(given) = given else {
         return Err(Problem::new(Code::Unauthenticated, "send Authorization: Bearer and a token"));
@@ -55,7 +55,7 @@ pub fn check(tokens: &Option<Vec<Token>>, headers: &HeaderMap, need: Need<'_>, n
     if !token.scopes.iter().any(|scope| allows(scope, need)) {
         return Err(Problem::new(Code::Forbidden, format!("the token `{}` has no scope for this", token.name)));
     }
-    Ok(Caller { name: token.name.clone(), admin: token.scopes.contains(&Scope::Admin) })
+    Ok(Caller { name: token.name.clone().into(), admin: token.scopes.contains(&Scope::Admin) })
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
