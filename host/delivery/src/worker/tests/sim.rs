@@ -1,9 +1,11 @@
 //! A seeded random run of one worker with everything going wrong, and the checker behind it.
 
 use super::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use walhost_core::testkit::Checker;
 use walhost_core::testkit::scripted::{fault, record_failure, target_failure, throttle};
+use walhost_core::testkit::{Checker, ScriptedTransform};
+use walhost_core::transform::Output;
 use walhost_core::{Outcome, Verdict};
 
 /// How often each thing happened: a run in which nothing went wrong proves nothing.
@@ -23,9 +25,36 @@ fn count(counter: &AtomicU64) -> u64 {
     counter.fetch_add(1, Ordering::Relaxed) + 1
 }
 
+/// Outputs that arrived: a record that was split has arrived when all of its parts have.
+#[derive(Default)]
+struct Arrivals(BTreeMap<String, BTreeSet<String>>);
+
+const PARTS: usize = 3;
+
+impl Arrivals {
+    fn arrived(&mut self, record: &walhost_core::Record, checker: &Checker) {
+        let Some((id, part)) = record.id.as_str().split_once('.') else { return checker.delivered(record) };
+        let parts = self.0.entry(id.to_owned()).or_default();
+        parts.insert(part.to_owned());
+        if parts.len() == PARTS {
+            self.0.remove(id);
+            checker.delivered(&walhost_core::Record { id: RecordId::new(id), ..record.clone() });
+        }
+    }
+}
+
+fn splits() -> ScriptedTransform {
+    ScriptedTransform::each(|record| {
+        let output =
+            || Output { key: record.key.clone(), headers: record.headers.clone(), value: record.value.clone() };
+        Outcome::Emit((0..PARTS).map(|_| output()).collect())
+    })
+}
+
 /// A target that is now and then down, slow, broken or picky, by its own dice.
 fn moody(seed: u64, clock: &Arc<SimClock>, checker: &Arc<Checker>, happened: &Arc<Happened>) -> Arc<Scripted> {
     let (dice, clock, checker, happened) = (Random::seeded(seed), clock.clone(), checker.clone(), happened.clone());
+    let mut arrivals = Arrivals::default();
     let target = Scripted::calls_answered({
         let clock = clock.clone();
         move |records| {
@@ -48,7 +77,7 @@ fn moody(seed: u64, clock: &Arc<SimClock>, checker: &Arc<Checker>, happened: &Ar
                     throttle(Some(Duration::from_millis(300)))
                 }
                 _ => {
-                    checker.delivered(record);
+                    arrivals.arrived(record, &checker);
                     Verdict::Delivered
                 }
             };
@@ -65,7 +94,8 @@ async fn run(seed: u64, ordered: bool, planted: bool) -> Vec<String> {
     let target = moody(seed, &world.clock, &checker, &happened);
     let mut rules = policy();
     rules.retry.jitter = Jitter::Full;
-    rules.retry.max_attempts = 2;
+    // In order nothing is given up: a redrive goes to the end of its key.
+    rules.retry.max_attempts = if ordered { 0 } else { 2 };
     let mut worker = world.start(pipeline(1, &target), rules.clone()).await;
     let mut violations = Vec::new();
     for step in 0..400_u64 {
@@ -74,12 +104,11 @@ async fn run(seed: u64, ordered: bool, planted: bool) -> Vec<String> {
             0..20 => append(&world, &dice, &checker).await,
             20 => {
                 count(&happened.swaps);
-                if dice.below(2) == 0 {
-                    worker.swap(pipeline(step, &target));
-                } else {
-                    let passes = walhost_core::testkit::ScriptedTransform::each(|_| Outcome::Pass);
-                    worker.swap(with_transform(step, passes, &target));
-                }
+                match dice.below(3) {
+                    0 => worker.swap(pipeline(step, &target)),
+                    1 => worker.swap(with_transform(step, ScriptedTransform::each(|_| Outcome::Pass), &target)),
+                    _ => worker.swap(with_transform(step, splits(), &target)),
+                };
             }
             21 => {
                 // As after kill -9: what was in flight is handed out again.
@@ -106,11 +135,12 @@ async fn run(seed: u64, ordered: bool, planted: bool) -> Vec<String> {
         }
     }
     // Now all is well: everything must arrive.
+    worker.swap(pipeline(u64::MAX, &target));
     worker.resume();
     target.rewrite({
-        let checker = checker.clone();
+        let (checker, mut arrivals) = (checker.clone(), Arrivals::default());
         move |record| {
-            checker.delivered(record);
+            arrivals.arrived(record, &checker);
             Verdict::Delivered
         }
     });
@@ -125,7 +155,12 @@ async fn run(seed: u64, ordered: bool, planted: bool) -> Vec<String> {
         violations.push(format!("not everything drained: {accounting:?}, {:?}", worker.status()));
     }
     let Happened { down, failed, throttled, faults, swaps, restarts, refused, redriven } = &*happened;
-    let all = [down, failed, throttled, faults, swaps, restarts, refused, redriven];
+    let mut all = vec![down, failed, throttled, faults, swaps, restarts, refused];
+    if ordered {
+        violations.extend(checker.out_of_order().iter().map(|key| format!("I19: {key:?} arrived out of order")));
+    } else {
+        all.push(redriven);
+    }
     assert!(
         all.iter().all(|times| times.load(Ordering::Relaxed) > 0),
         "seed {seed}: not everything happened: {happened:?}"
@@ -155,7 +190,7 @@ async fn redrive(world: &World, happened: &Happened) {
 }
 
 #[test]
-fn i12_nothing_is_lost_whatever_goes_wrong() {
+fn i12_i19_nothing_is_lost_and_keys_keep_their_order_whatever_goes_wrong() {
     for seed in 0..6 {
         simulate(async move {
             let violations = run(seed, seed % 2 == 0, false).await;
