@@ -79,12 +79,18 @@ impl Ticket {
                 (Some(waiter), None)
             }
             Ticket::Applied { body, waiter, .. } => (waiter, Some(body)),
-            Ticket::Facts { waiter, .. } | Ticket::Dead { waiter, .. } => (Some(waiter), None),
+            Ticket::Facts { waiter, .. } => (Some(waiter), None),
+            Ticket::Dead { letters, waiter, .. } => {
+                for letter in &letters {
+                    if let Some(progress) = view.progress(letter.target) {
+                        progress.claim(letter.offset, false);
+                    }
+                }
+                (Some(waiter), None)
+            }
             Ticket::Redrive { landed, redriven, waiter, .. } => {
                 view.skip(landed.first_offset, landed.count);
-                if let Some(dead) = view.dead.get_mut(redriven.dead) {
-                    dead.moving = false;
-                }
+                view.dead.set_moving(redriven.dead, false);
                 (Some(waiter), None)
             }
         }

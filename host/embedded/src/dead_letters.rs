@@ -30,6 +30,8 @@ pub(crate) struct Dead {
     pub of: u32,
     /// A redrive is on its way.
     pub moving: bool,
+    /// Hash of the key that it parks.
+    pub parks: Option<u64>,
 }
 
 impl Dead {
@@ -50,6 +52,7 @@ impl Dead {
             index,
             of,
             moving: false,
+            parks: letter.parks,
         }
     }
 
@@ -64,12 +67,50 @@ impl Dead {
 pub(crate) struct DeadLetters {
     all: BTreeMap<u64, Dead>,
     by_record: HashMap<(u64, u16), u64>,
+    /// How many letters park a key of a target; those on their way back do not count.
+    parked: HashMap<(u16, u64), u64>,
 }
 
 impl DeadLetters {
     pub(crate) fn insert(&mut self, number: u64, dead: Dead) {
         self.by_record.insert((dead.origin, dead.target), number);
+        self.count_parked(&dead, true);
         self.all.insert(number, dead);
+    }
+
+    fn count_parked(&mut self, dead: &Dead, more: bool) {
+        let Some(hash) = dead.parks.filter(|_| !dead.moving) else { return };
+        let count = self.parked.entry((dead.target, hash)).or_default();
+        *count = if more { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.parked.remove(&(dead.target, hash));
+        }
+    }
+
+    /// A redrive of it begins, or has failed.
+    pub(crate) fn set_moving(&mut self, number: u64, moving: bool) {
+        let Some(mut dead) = self.all.get(&number).cloned() else { return };
+        self.count_parked(&dead, false);
+        dead.moving = moving;
+        self.count_parked(&dead, true);
+        self.all.insert(number, dead);
+    }
+
+    /// True when a dead letter parks this key of the target.
+    pub(crate) fn is_parked(&self, target: u16, hash: u64) -> bool {
+        !self.parked.is_empty() && self.parked.contains_key(&(target, hash))
+    }
+
+    /// The letter, and all that park the same key: they go back together, in order.
+    pub(crate) fn together(&self, number: u64) -> Vec<u64> {
+        let Some(dead) = self.all.get(&number) else { return Vec::new() };
+        match dead.parks {
+            None => vec![number],
+            Some(_) => {
+                let alike = |other: &Dead| other.target == dead.target && other.parks == dead.parks;
+                self.all.iter().filter(|(_, other)| alike(other)).map(|(number, _)| *number).collect()
+            }
+        }
     }
 
     pub(crate) fn remove(&mut self, number: u64) -> Option<Dead> {
@@ -77,6 +118,7 @@ impl DeadLetters {
         if self.by_record.get(&(dead.origin, dead.target)) == Some(&number) {
             self.by_record.remove(&(dead.origin, dead.target));
         }
+        self.count_parked(&dead, false);
         Some(dead)
     }
 
@@ -117,6 +159,7 @@ impl DeadLetters {
             writer.bytes(&dead.last);
             writer.u32(dead.index);
             writer.u32(dead.of);
+            writer.option(dead.parks.map(|hash| hash >> 1));
         }
     }
 
@@ -135,6 +178,7 @@ impl DeadLetters {
                 last: reader.bytes()?.to_vec(),
                 index: reader.u32()?,
                 of: reader.u32()?,
+                parks: reader.option()?.map(|hash| hash << 1),
                 place: None,
                 moving: false,
             };

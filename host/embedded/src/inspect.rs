@@ -6,7 +6,7 @@ use crate::extents::Extent;
 use crate::frame::append::Stored;
 use crate::frame::fact::Fact;
 use crate::identity::Identity;
-use crate::lease::{load, record};
+use crate::lease::{key_hash, load, record};
 use crate::queue::{EmbeddedQueue, closed};
 use crate::shared::durable;
 use crate::view::View;
@@ -103,10 +103,20 @@ impl EmbeddedQueue {
             if frame.is_none() && own.is_some() {
                 return Ok(None);
             }
+            let mut targets = targets;
             let known = frame.as_ref().and_then(|(extent, stored)| {
                 let offset = if extent.redriven { extent.first_offset } else { identity.offset };
                 record(&view, extent, stored, offset)
             });
+            let ordered = view.policy.as_ref().is_some_and(|policy| policy.ordered);
+            if let Some(hash) = known.as_ref().filter(|_| ordered).and_then(|record| record.key.as_ref()).map(|key| key_hash(key)) {
+                for (number, state) in targets.values_mut().filter(|(_, state)| state.state == State::Ready) {
+                    let offset = view.present(identity.offset, *number);
+                    if view.targets[usize::from(*number)].waits_for_key(hash, offset) {
+                        state.state = State::Held;
+                    }
+                }
+            }
             let letters: Vec<(walhost_core::TargetName, u64)> = targets
                 .iter()
                 .filter(|(_, (_, state))| state.state == State::Dead)

@@ -19,6 +19,16 @@ pub(crate) struct Pass {
     pub leases: Vec<Lease>,
     /// Nothing can be leased before these frames are read.
     pub missing: Vec<Extent>,
+    /// Records of a parked key: they follow it into the dead letters. With token, offset and epoch.
+    pub parked: Vec<Parked>,
+}
+
+/// A record that follows its parked key.
+pub(crate) struct Parked {
+    pub offset: u64,
+    pub epoch: u32,
+    pub record: Record,
+    pub hash: u64,
 }
 
 /// Frames that this call has read.
@@ -32,7 +42,8 @@ pub(crate) fn key_hash(key: &[u8]) -> u64 {
         word[..part.len()].copy_from_slice(part);
         hash = mix(hash ^ u64::from_le_bytes(word));
     }
-    hash
+    // The lowest bit is left out, so that "none" has a place on disk.
+    hash & !1
 }
 
 /// The record at an offset of a stored frame; none when the bytes do not fit.
@@ -79,11 +90,11 @@ enum Next {
 impl Walk<'_> {
     /// Leases what can be leased now.
     pub(crate) fn run(mut self) -> Pass {
-        let mut pass = Pass { leases: Vec::new(), missing: Vec::new() };
+        let mut pass = Pass { leases: Vec::new(), missing: Vec::new(), parked: Vec::new() };
         let mut bytes = 0;
         let mut current: Option<(Extent, Stored)> = None;
         let ordered = self.view.policy.as_ref().is_some_and(|policy| policy.ordered);
-        while pass.leases.len() < self.request.records_max.max(1) {
+        while pass.leases.len() < self.request.records_max.max(1) && pass.parked.len() < limits::PARKED_AT_ONCE_MAX {
             let Some(next) = self.next(ordered) else { break };
             let (Next::Ready(offset) | Next::Fresh(offset) | Next::Waiting(offset)) = next;
             if current.as_ref().is_none_or(|(extent, _)| offset < extent.first_offset || offset >= extent.end()) {
@@ -113,6 +124,17 @@ impl Walk<'_> {
                 break;
             }
             let hash = record.key.as_ref().map(|key: &Bytes| key_hash(key));
+            if ordered
+                && !matches!(next, Next::Waiting(_))
+                && let Some(hash) = hash
+                && self.view.dead.is_parked(self.target, hash)
+            {
+                let epoch = stored.epoch;
+                self.consume(next, None);
+                self.lease(offset, record.clone(), Some(hash));
+                pass.parked.push(Parked { offset, epoch, record, hash });
+                continue;
+            }
             if self.consume(next, ordered.then_some(hash).flatten()) {
                 bytes += record.bytes();
                 pass.leases.push(self.lease(offset, record, hash));

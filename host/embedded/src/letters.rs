@@ -13,13 +13,16 @@ use crate::identity::{Identity, dead_letter_id, dead_letter_number};
 use crate::queue::EmbeddedQueue;
 use crate::shared::{Namespace, durable, refused};
 use crate::view::{Landed, View};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use walhost_core::inspect::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, DeadLetterId, Page};
 use walhost_core::limits::PAGE_MAX;
 use walhost_core::{Attempt, Error, Kind, Record, Result, VerdictKind};
 use walhost_log::{FrameDraft, Place, Urgency};
+
+/// Who tells when a frame is durable.
+type Answer = oneshot::Receiver<Result<(), walhost_log::Failure>>;
 
 /// Letters that expire at once.
 const EXPIRE_AT_ONCE_MAX: usize = 10_000;
@@ -137,8 +140,9 @@ impl EmbeddedQueue {
         let wanted: Vec<(u64, Place, u32, u32)> = {
             let view = self.namespace().view.lock();
             let mut wanted = Vec::new();
-            for id in ids {
-                let Some(number) = dead_letter_number(view.incarnation, id) else { continue };
+            let ids = ids.iter().filter_map(|id| dead_letter_number(view.incarnation, id));
+            let numbers: BTreeSet<u64> = ids.flat_map(|number| view.dead.together(number)).collect();
+            for number in numbers {
                 let Some(dead) = view.dead.get(number).filter(|dead| !dead.moving) else { continue };
                 let target = &view.targets[usize::from(dead.target)];
                 if target.ended {
@@ -150,21 +154,15 @@ impl EmbeddedQueue {
             wanted
         };
         let mut frames: HashMap<u64, Vec<Letter>> = HashMap::new();
-        let mut answers = Vec::new();
-        let mut failed = None;
-        for (number, place, of, index) in wanted {
-            if let std::collections::hash_map::Entry::Vacant(vacant) = frames.entry(place.log_sequence) {
-                vacant.insert(self.read_letters(place, of).await?);
-            }
-            let Some(letter) = frames[&place.log_sequence].get(index as usize) else { continue };
-            match self.append_again(number, letter) {
-                Ok(answer) => answers.extend(answer),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
+        for (_, place, of, _) in &wanted {
+            if !frames.contains_key(&place.log_sequence) {
+                frames.insert(place.log_sequence, self.read_letters(*place, *of).await?);
             }
         }
+        let letters = wanted.iter().filter_map(|(number, place, _, index)| {
+            Some((*number, frames.get(&place.log_sequence)?.get(*index as usize)?))
+        });
+        let (answers, mut failed) = self.append_all_again(letters);
         let mut moved = 0;
         for answer in answers {
             match durable(OPERATION, answer).await {
@@ -180,9 +178,21 @@ impl EmbeddedQueue {
         }
     }
 
-    fn append_again(&self, number: u64, letter: &Letter) -> Result<Option<oneshot::Receiver<Result<(), walhost_log::Failure>>>> {
+    /// All of them under one lock: a key that was parked goes back whole. Stops at the first that is refused.
+    fn append_all_again<'a>(&self, letters: impl Iterator<Item = (u64, &'a Letter)>) -> (Vec<Answer>, Option<Error>) {
+        let mut answers = Vec::new();
+        let mut view = self.namespace().view.lock();
+        for (number, letter) in letters {
+            match self.append_again(&mut view, number, letter) {
+                Ok(answer) => answers.extend(answer),
+                Err(error) => return (answers, Some(error)),
+            }
+        }
+        (answers, None)
+    }
+
+    fn append_again(&self, view: &mut View, number: u64, letter: &Letter) -> Result<Option<Answer>> {
         let namespace = self.namespace();
-        let mut view = namespace.view.lock();
         let free = view.dead.get(number).is_some_and(|dead| !dead.moving);
         if !free || view.targets[usize::from(letter.target)].ended {
             return Ok(None);
@@ -212,9 +222,7 @@ impl EmbeddedQueue {
         let ticket = Ticket::Redrive { namespace: Arc::clone(namespace), landed, redriven, stored, waiter };
         namespace.shared.submit_fact(draft, ticket).map_err(|(why, _)| refused("queue.redrive", why))?;
         view.given(&landed, true);
-        if let Some(dead) = view.dead.get_mut(number) {
-            dead.moving = true;
-        }
+        view.dead.set_moving(number, true);
         Ok(Some(answer))
     }
 

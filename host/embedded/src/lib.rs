@@ -27,6 +27,10 @@ mod snapshot;
 mod subscription;
 mod view;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod model;
+
 #[cfg(any(test, feature = "planted"))]
 pub use backend::Planted;
 pub use backend::{Embedded, EmbeddedConfig, EmbeddedOptions, OpenReport, Orphan, Steps};

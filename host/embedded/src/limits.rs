@@ -16,6 +16,8 @@ pub const DEAD_FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const UNSAVED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records that may wait behind held keys of one target: beyond, nothing more is read until some are done.
 pub const HELD_MAX: usize = 1_000_000;
+/// Records that follow a parked key into the dead letters in one pass: one frame's worth.
+pub const PARKED_AT_ONCE_MAX: usize = 1_000;
 /// Longest sleep of a waiting lease while something is scheduled, in milliseconds: a time of day that is
 /// set forward is noticed within it (I20).
 pub const DUE_CHECK_MS: u64 = 500;

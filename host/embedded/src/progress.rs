@@ -74,6 +74,8 @@ pub(crate) struct Progress {
     held: HashMap<u64, u64>,
     retrying: u64,
     scheduled: u64,
+    /// A dead letter parks its key.
+    pub parking: bool,
 }
 
 impl Progress {
@@ -97,6 +99,7 @@ impl Progress {
             held: HashMap::new(),
             retrying: 0,
             scheduled: 0,
+            parking: false,
         }
     }
 
@@ -287,6 +290,28 @@ impl Progress {
         }
     }
 
+    /// Nobody waits behind the key any more: it is parked.
+    pub(crate) fn let_all_go(&mut self, hash: u64) {
+        let waiting: Vec<u64> = self.held.iter().filter(|(_, held)| **held == hash).map(|(offset, _)| *offset).collect();
+        for offset in waiting {
+            self.held.remove(&offset);
+            self.holds.forget(hash, offset);
+            self.ready.insert(offset);
+        }
+    }
+
+    /// A dead letter for these records is on its way, or could not be written.
+    pub(crate) fn claim(&mut self, offset: u64, settling: bool) {
+        if let Some(leased) = self.leased.get(&offset).and_then(|token| self.leases.get_mut(token)) {
+            leased.settling = settling;
+        }
+    }
+
+    /// True when another record holds this one's key.
+    pub(crate) fn waits_for_key(&self, hash: u64, offset: u64) -> bool {
+        self.holds.is_held(hash) && !self.holding.contains_key(&offset)
+    }
+
     /// A record that waits for its retry holds its key, unless another one does: then that one came first.
     pub(crate) fn hold_key(&mut self, hash: u64, offset: u64) {
         if !self.holds.is_held(hash) && self.holds.take(hash, offset) {
@@ -447,6 +472,7 @@ mod tests {
         assert_eq!(progress.held(), 1);
         progress.settle(0, false);
         assert_eq!((progress.held(), progress.ready.first()), (0, Some(&1)));
+        progress.cursor = 3;
         progress.rewind(|_| false);
         assert_eq!((progress.cursor, progress.passed_over(1)), (1, true));
     }

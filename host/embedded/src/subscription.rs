@@ -6,9 +6,10 @@ use crate::commit::Ticket;
 use crate::frame::dead::{self, Letter};
 use crate::frame::fact::{Fact, Spent};
 use crate::frame::append::Stored;
+use crate::frame::attempt::Attempts;
 use crate::frame;
 use crate::identity::Identity;
-use crate::lease::{Loaded, Pass, Walk, load, lose, record};
+use crate::lease::{Loaded, Pass, Walk, key_hash, load, lose, record};
 use crate::limits;
 use crate::shared::{Namespace, durable};
 use crate::view::View;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use walhost_core::attempt::Exhausted;
 use walhost_core::queue::{Lease, LeaseRequest, LeaseToken, Settlement};
-use walhost_core::{Attempt, Error, Kind, Result, Subscription};
+use walhost_core::{Attempt, Error, Kind, Record, Result, Subscription, VerdictKind};
 use walhost_log::{FrameDraft, Urgency};
 
 /// One target of one namespace.
@@ -61,6 +62,7 @@ impl TargetSubscription {
             loaded,
         };
         let pass = walk.run();
+        self.follow(&mut view, &pass, now_ms);
         #[cfg(any(test, feature = "planted"))]
         self.plant_settled(&mut view, &pass)?;
         let progress = view.progress(self.target).ok_or_else(|| closed("queue.lease"))?;
@@ -70,6 +72,37 @@ impl TargetSubscription {
         let expiry = expiry_ms.map(|expiry_ms| expiry_ms.saturating_sub(monotonic_ms).max(1));
         let wait = due.into_iter().chain(expiry).min().map(Duration::from_millis);
         Ok((pass, wait))
+    }
+
+    /// Records of a parked key go where their key is. Nobody waits for that: when it cannot be written, their
+    /// leases end and they come again.
+    fn follow(&self, view: &mut View, pass: &Pass, now_ms: u64) {
+        if pass.parked.is_empty() {
+            return;
+        }
+        let Some(progress) = view.progress(self.target) else { return };
+        let mut letters = Vec::with_capacity(pass.parked.len());
+        for parked in &pass.parked {
+            progress.claim(parked.offset, true);
+            let tried = progress.tried.get(&parked.offset);
+            let mut attempts = tried.map(|tried| tried.attempts.clone()).unwrap_or_default();
+            attempts.add(&Attempt {
+                number: tried.map_or(0, |tried| tried.number),
+                at_ms: now_ms,
+                verdict: VerdictKind::Reject,
+                code: "key-parked".to_owned(),
+                message: "an earlier record of its key is in the dead letters".to_owned(),
+                digest: None,
+            });
+            letters.push(letter(self.target, parked.offset, parked.epoch, parked.record.clone(), attempts, None, Some(parked.hash), now_ms));
+        }
+        let offsets: Vec<u64> = letters.iter().map(|letter| letter.offset).collect();
+        if let Err(error) = self.submit(view, letters) {
+            tracing::warn!(%error, "records of a parked key could not follow it; they are tried again");
+            if let Some(progress) = view.progress(self.target) {
+                offsets.iter().for_each(|offset| progress.claim(*offset, false));
+            }
+        }
     }
 
     /// The bug that the harness must catch: progress moves when a record is handed out.
@@ -163,6 +196,7 @@ impl TargetSubscription {
         loaded: &Loaded,
         now_ms: u64,
     ) -> std::result::Result<Vec<Letter>, Vec<crate::extents::Extent>> {
+        let ordered = view.policy.as_ref().is_some_and(|policy| policy.ordered);
         let (mut letters, mut missing, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         for (token, attempt, exhausted) in dead {
             let progress = &view.targets[usize::from(self.target)];
@@ -180,21 +214,8 @@ impl TargetSubscription {
             };
             let mut attempts = progress.tried.get(&offset).map(|tried| tried.attempts.clone()).unwrap_or_default();
             attempts.add(attempt);
-            let origin = Identity::parse(&record.id).map_or(offset, |identity| identity.offset);
-            letters.push(Letter {
-                target: self.target,
-                offset,
-                origin,
-                epoch: stored.epoch,
-                sequence: record.sequence,
-                appended_at_ms: record.appended_at_ms,
-                dead_at_ms: now_ms,
-                exhausted: *exhausted,
-                attempts,
-                key: record.key.unwrap_or_default(),
-                headers: record.headers,
-                value: record.value,
-            });
+            let parks = record.key.as_ref().filter(|_| ordered && progress.parking).map(|key| key_hash(key));
+            letters.push(letter(self.target, offset, stored.epoch, record, attempts, *exhausted, parks, now_ms));
         }
         unreadable.iter().for_each(|extent| lose(view, extent, "its bytes do not mean what they must"));
         missing.dedup_by_key(|extent| extent.first_offset);
@@ -236,6 +257,34 @@ impl TargetSubscription {
     }
 }
 
+#[allow(clippy::too_many_arguments)]
+fn letter(
+    target: u16,
+    offset: u64,
+    epoch: u32,
+    record: Record,
+    attempts: Attempts,
+    exhausted: Option<Exhausted>,
+    parks: Option<u64>,
+    dead_at_ms: u64,
+) -> Letter {
+    Letter {
+        target,
+        offset,
+        origin: Identity::parse(&record.id).map_or(offset, |identity| identity.offset),
+        epoch,
+        sequence: record.sequence,
+        appended_at_ms: record.appended_at_ms,
+        dead_at_ms,
+        exhausted,
+        attempts,
+        parks,
+        key: record.key.unwrap_or_default(),
+        headers: record.headers,
+        value: record.value,
+    }
+}
+
 /// The leases of a call that waits for its dead letters: they do not end by themselves until it is over.
 struct Claim<'a> {
     subscription: &'a TargetSubscription,
@@ -246,6 +295,7 @@ impl<'a> Claim<'a> {
     fn new(subscription: &'a TargetSubscription, settlements: &[(LeaseToken, Settlement)]) -> Result<Claim<'a>> {
         let mut view = subscription.namespace.view.lock();
         let progress = view.progress(subscription.target).ok_or_else(|| closed("queue.settle"))?;
+        progress.advance(subscription.namespace.shared.clock.now_ms(), monotonic_ms(&subscription.namespace));
         let mut tokens = HashSet::new();
         for (token, _) in settlements {
             if let Some(leased) = progress.leases.get_mut(&token.0)
@@ -312,9 +362,11 @@ impl Subscription for TargetSubscription {
     }
 
     fn extend(&self, tokens: &[LeaseToken], visibility_ms: u64) {
-        let until_ms = monotonic_ms(&self.namespace).saturating_add(visibility_ms);
+        let (now_ms, monotonic_ms) = (self.namespace.shared.clock.now_ms(), monotonic_ms(&self.namespace));
+        let until_ms = monotonic_ms.saturating_add(visibility_ms);
         let mut view = self.namespace.view.lock();
         if let Some(progress) = view.progress(self.target) {
+            progress.advance(now_ms, monotonic_ms);
             tokens.iter().for_each(|token| progress.extend(token.0, until_ms));
         }
     }
@@ -340,6 +392,9 @@ impl Subscription for TargetSubscription {
             None
         };
         let mut view = self.namespace.view.lock();
+        if let Some(progress) = view.progress(self.target) {
+            progress.advance(now_ms, monotonic_ms(&self.namespace));
+        }
         let facts = self.facts(&view, &settlements, claim.as_ref().map(|claim| &claim.tokens), now_ms);
         let settled = shared.apply_lazily(&self.namespace, &mut view, &facts);
         drop(view);
@@ -347,5 +402,11 @@ impl Subscription for TargetSubscription {
         // A key that is free again, or a record that is due at once, is for whoever waits.
         self.namespace.wake();
         settled
+    }
+
+    fn park(&self, on: bool) {
+        if let Some(progress) = self.namespace.view.lock().progress(self.target) {
+            progress.parking = on;
+        }
     }
 }

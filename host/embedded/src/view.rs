@@ -320,7 +320,11 @@ impl View {
                 continue;
             }
             self.forget_move(letter.target, letter.offset);
-            self.targets[usize::from(letter.target)].counters.dead += 1;
+            let progress = &mut self.targets[usize::from(letter.target)];
+            progress.counters.dead += 1;
+            if let Some(hash) = letter.parks {
+                progress.let_all_go(hash);
+            }
             self.dead.insert(number, Dead::new(letter, place, index as u32, letters.len() as u32));
             if !self.replaying {
                 self.extents.hold(place.segment);

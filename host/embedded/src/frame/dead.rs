@@ -24,6 +24,8 @@ pub(crate) struct Letter {
     pub exhausted: Option<Exhausted>,
     /// All attempts that were kept, the last one included.
     pub attempts: Attempts,
+    /// Hash of the key that it parks; none: it parks none.
+    pub parks: Option<u64>,
     /// Empty: none.
     pub key: Bytes,
     pub headers: Headers,
@@ -46,6 +48,7 @@ impl Letter {
         writer.u64(self.dead_at_ms);
         put_exhausted(writer, self.exhausted);
         self.attempts.put(writer);
+        writer.option(self.parks.map(|hash| hash >> 1));
         for length in [self.key.len(), self.headers.as_bytes().len(), self.value.len()] {
             writer.u64(length as u64);
         }
@@ -113,6 +116,7 @@ pub(crate) fn decode(body: &Bytes, count: u32) -> Result<Vec<Letter>> {
             dead_at_ms: meta.u64()?,
             exhausted: get_exhausted(&mut meta)?,
             attempts: Attempts::get(&mut meta)?,
+            parks: meta.option()?.map(|hash| hash << 1),
             key: take(meta.u64()?)?,
             headers: Headers::from_encoded(take(meta.u64()?)?).ok_or_else(|| corrupt("headers"))?,
             value: take(meta.u64()?)?,
@@ -141,6 +145,7 @@ pub(crate) mod tests {
             dead_at_ms: 4,
             exhausted: Some(Exhausted::Age),
             attempts,
+            parks: Some(84),
             key: Bytes::from_static(b"k"),
             headers: Headers::encode([("a", b"1".as_slice())]),
             value: Bytes::from(format!("value {offset}")),
@@ -149,7 +154,7 @@ pub(crate) mod tests {
 
     #[test]
     fn letters_read_back_with_their_records() {
-        let letters = vec![letter(8), Letter { key: Bytes::new(), exhausted: None, ..letter(9) }];
+        let letters = vec![letter(8), Letter { key: Bytes::new(), exhausted: None, parks: None, ..letter(9) }];
         let body: Bytes = encode(&letters).concat().into();
         assert_eq!(decode(&body, 2).unwrap(), letters);
         assert!(letters[0].bytes() > letters[1].bytes());
