@@ -13,6 +13,7 @@ pub mod selftest;
 pub mod slot;
 pub mod task;
 pub mod trial;
+pub mod watch;
 
 pub use directory::Directory;
 pub use running::{Running, RunningTarget, Standing};

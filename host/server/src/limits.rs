@@ -10,8 +10,9 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub const IN_FLIGHT_BYTES_FREE: usize = 8 * 1024;
 /// Slowest body that is borne, in bytes a second: below it a client only holds memory (I42).
 pub const BODY_BYTES_PER_SECOND_MIN: u64 = 1_024;
-/// Largest read buffer of a connection, in bytes: also bounds the headers of one request.
-pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Largest read buffer of a connection, in bytes: a batch of 64 records of 1 KiB fits with its head, and all
+/// connections together stay at half a gibibyte. Also bounds the head of a request.
+pub const READ_BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// How often a connection looks whether its peer is still alive.
 pub const CONNECTION_TICK: Duration = Duration::from_secs(1);
 /// Longest idempotency key, in bytes.
@@ -46,3 +47,5 @@ pub const ADMIN_BYTES_MAX: usize = 2 * PLUGIN_BYTES_MAX + 64 * 1024 * 1024;
 pub const REQUESTS_MAX: usize = 1_024;
 /// Connections that the kernel keeps while we are not accepting.
 pub const ACCEPT_QUEUE: i32 = 1_024;
+/// How often the configuration's files are looked at.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(2);

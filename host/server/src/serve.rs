@@ -165,6 +165,12 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Serving> {
     open_namespaces(&host, model.clone()).await?;
     let ingest = listen_ingest(&host, ingest_listener, &model.server.ingest);
     host.started.store(true, Ordering::Release);
+    if let Some(path) = host.config_path.clone() {
+        let kinds = host.kinds.clone();
+        if let Ok(Ok(loaded)) = exec::blocking(move || crate::config::load(&path, &kinds)).await {
+            exec::task(Arc::clone(&host).watch(loaded.files));
+        }
+    }
     Ok(Serving { host, ingest, admin, drain_timeout, _lock: lock })
 }
 

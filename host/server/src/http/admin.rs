@@ -6,6 +6,7 @@
 mod dlq;
 mod metrics;
 mod namespaces;
+mod openapi;
 pub mod query;
 mod slots;
 mod system;
@@ -85,6 +86,7 @@ impl Asked<'_> {
         match segments.as_slice() {
             ["metrics"] => self.metrics(),
             ["problems", code] => self.problem(code),
+            ["openapi.json"] => self.openapi(),
             ["admin", "v1", rest @ ..] => self.versioned(rest).await,
             _ => Err(nothing_here()),
         }

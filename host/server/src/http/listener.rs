@@ -6,7 +6,7 @@
 use super::connection::{Command, Control, Finding, Late, Observed, Timeouts, Watch};
 use super::error::{Code, Problem};
 use crate::drain::Drain;
-use crate::limits::{CONNECTION_TICK, HEAD_BYTES_MAX};
+use crate::limits::{CONNECTION_TICK, READ_BUFFER_BYTES_MAX};
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -186,7 +186,7 @@ async fn connection<S: Service>(
     let mut builder = hyper::server::conn::http1::Builder::new();
     // The watchdog has the timeouts: hyper's own cost a timer a request, and its header timeout would end
     // idle connections too.
-    builder.header_read_timeout(None).max_buf_size(HEAD_BYTES_MAX).keep_alive(true);
+    builder.header_read_timeout(None).max_buf_size(READ_BUFFER_BYTES_MAX).keep_alive(true);
     let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
     let mut finishing = false;
     let outcome = std::future::poll_fn(|context| {

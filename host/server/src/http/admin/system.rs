@@ -97,6 +97,12 @@ impl Asked<'_> {
         Ok(json(StatusCode::OK, &shown))
     }
 
+    pub(super) fn openapi(self) -> Result<Answer, Problem> {
+        self.allow("GET")?;
+        self.need(Need::Read)?;
+        Ok(json(StatusCode::OK, &super::openapi::document()))
+    }
+
     pub(super) fn metrics(self) -> Result<Answer, Problem> {
         self.allow("GET")?;
         self.need(Need::Read)?;
