@@ -11,18 +11,34 @@ use walhost_tests::receiver::Receiver;
 async fn send_get_and_cancel_go_the_way_of_a_record() {
     let receiver = Receiver::start().await.unwrap();
     let stage = Stage::start(&orders(&receiver.url(), "")).await.unwrap();
-    let said = stage.cli_ok(&["-o", "json", "send", "orders", "-d", "hello", "--key", "k", "-H", "colour:red"]).unwrap();
+    let said =
+        stage.cli_ok(&["-o", "json", "send", "orders", "-d", "hello", "--key", "k", "-H", "colour:red"]).unwrap();
     let receipt: Value = serde_json::from_str(&said).unwrap();
     let id = receipt["id"].as_str().unwrap();
-    stage.until("delivered", Duration::from_secs(10), async |_: &Host| Ok(receiver.confirmed()), |n| *n == 1).await.unwrap();
+    stage
+        .until("delivered", Duration::from_secs(10), async |_: &Host| Ok(receiver.confirmed()), |n| *n == 1)
+        .await
+        .unwrap();
     assert_eq!(receiver.deliveries()[0].header("colour"), "red");
     let look = async |_: &Host| stage.cli_ok(&["get", "orders", id]);
     stage.until("get", Duration::from_secs(5), look, |said| said.contains("delivered")).await.unwrap();
     let later = stage.cli_ok(&["-o", "json", "send", "orders", "-d", "later", "--delay", "1h"]).unwrap();
     let later: Value = serde_json::from_str(&later).unwrap();
     assert!(stage.cli_ok(&["cancel", "orders", later["id"].as_str().unwrap()]).unwrap().contains("cancelled"));
-    for words in [&["ns", "list"][..], &["ns", "get", "orders"], &["target", "list", "orders"], &["target", "get", "orders", "hook"]] {
-        assert!(stage.cli_ok(words).unwrap().contains(if words[1] == "list" && words[0] == "ns" { "orders" } else { "hook" }), "{words:?}");
+    for words in [
+        &["ns", "list"][..],
+        &["ns", "get", "orders"],
+        &["target", "list", "orders"],
+        &["target", "get", "orders", "hook"],
+    ] {
+        assert!(
+            stage.cli_ok(words).unwrap().contains(if words[1] == "list" && words[0] == "ns" {
+                "orders"
+            } else {
+                "hook"
+            }),
+            "{words:?}"
+        );
     }
     assert!(stage.cli_ok(&["target", "check", "orders", "hook"]).is_ok());
     let unknown = stage.cli(&["get", "orders", "no-such-id"]).unwrap();
@@ -40,7 +56,11 @@ fn exit_codes_tell_usage_host_and_config_apart() {
     assert_eq!(away.status.code(), Some(69), "{away:?}");
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("bad.toml");
-    std::fs::write(&file, "[server]\ningest.lisen = \"127.0.0.1:1\"\n\n[namespaces.Orders]\nqeue = { type = \"kafak\" }\n").unwrap();
+    std::fs::write(
+        &file,
+        "[server]\ningest.lisen = \"127.0.0.1:1\"\n\n[namespaces.Orders]\nqeue = { type = \"kafak\" }\n",
+    )
+    .unwrap();
     let bad = walhost(&["config", "validate", "-c", file.to_str().unwrap()]);
     let said = String::from_utf8_lossy(&bad.stderr).into_owned();
     assert_eq!(bad.status.code(), Some(78), "{said}");
@@ -61,7 +81,9 @@ async fn a_plugin_goes_from_nothing_to_a_loaded_slot() {
     assert!(inspected.contains("transform") && inspected.contains("sha256:"), "{inspected}");
     let records = stage.directory().join("records.ndjson");
     std::fs::write(&records, "{\"email\":\"a@b.c\"}\nnot json\n").unwrap();
-    let tested = stage.cli(&["plugin", "test", file, "--records", records.to_str().unwrap(), "--set", "fields=[\"/email\"]"]).unwrap();
+    let tested = stage
+        .cli(&["plugin", "test", file, "--records", records.to_str().unwrap(), "--set", "fields=[\"/email\"]"])
+        .unwrap();
     let tested = String::from_utf8_lossy(&tested.stdout).into_owned();
     assert!(tested.contains("***") && tested.contains("not-json"), "{tested}");
     let pushed: Value = serde_json::from_str(&stage.cli_ok(&["-o", "json", "plugin", "push", file]).unwrap()).unwrap();
@@ -69,9 +91,17 @@ async fn a_plugin_goes_from_nothing_to_a_loaded_slot() {
     stage.cli_ok(&["plugin", "load", "orders", "hook.transform", digest, "--set", "fields=[\"/email\"]"]).unwrap();
     assert!(stage.cli_ok(&["plugin", "list"]).unwrap().contains(&digest["sha256:".len()..][..12]));
     stage.cli_ok(&["send", "orders", "-d", "{\"email\":\"a@b.c\"}"]).unwrap();
-    stage.until("delivered", Duration::from_secs(10), async |_: &Host| Ok(receiver.confirmed()), |n| *n == 1).await.unwrap();
+    stage
+        .until("delivered", Duration::from_secs(10), async |_: &Host| Ok(receiver.confirmed()), |n| *n == 1)
+        .await
+        .unwrap();
     assert_eq!(receiver.deliveries()[0].value, "{\"email\":\"***\"}");
-    assert!(stage.cli_ok(&["plugin", "versions", "orders", "hook.transform"]).unwrap().contains(&digest["sha256:".len()..][..12]));
+    assert!(
+        stage
+            .cli_ok(&["plugin", "versions", "orders", "hook.transform"])
+            .unwrap()
+            .contains(&digest["sha256:".len()..][..12])
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -132,7 +132,8 @@ async fn check(stage: &Stage, receiver: &Receiver, posted: &Posted, kills: &[Ins
     for (id, times) in confirmed.iter().filter(|(_, times)| times.len() > 1) {
         for pair in times.windows(2) {
             repeated += 1;
-            let excused = kills.iter().any(|kill| pair[0] <= *kill && *kill <= pair[1] && *kill - pair[0] <= SETTLEMENT);
+            let excused =
+                kills.iter().any(|kill| pair[0] <= *kill && *kill <= pair[1] && *kill - pair[0] <= SETTLEMENT);
             assert!(excused, "{id} was delivered again without having been in flight at a kill");
         }
     }

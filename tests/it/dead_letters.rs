@@ -26,7 +26,8 @@ async fn ended(stage: &Stage, task: &Value) -> Value {
 
 /// 30 records of which every third is rejected with 422 and the others are taken.
 async fn rejected(receiver: &Receiver) -> Stage {
-    receiver.answer(|received| Reply::new(if received.value.starts_with(b"bad") { 422 } else { 200 }, "{\"why\":\"no\"}"));
+    receiver
+        .answer(|received| Reply::new(if received.value.starts_with(b"bad") { 422 } else { 200 }, "{\"why\":\"no\"}"));
     let stage = Stage::start(&orders(&receiver.url(), "")).await.unwrap();
     for number in 0..30 {
         let value = if number % 3 == 0 { format!("bad {number}") } else { format!("good {number}") };
@@ -74,7 +75,9 @@ async fn i17_a_redrive_delivers_each_once_with_its_id_and_goes_on_counting() {
     stage.host.start().await.unwrap();
     let ids: std::collections::HashSet<_> =
         items(&stage, "").await.iter().map(|letter| letter["record"].as_str().unwrap().to_owned()).collect();
-    let dry = stage.admin_json("POST", &format!("{DLQ}:redrive"), &json!({"filter": {"code": "http-422"}, "dry_run": true})).await;
+    let dry = stage
+        .admin_json("POST", &format!("{DLQ}:redrive"), &json!({"filter": {"code": "http-422"}, "dry_run": true}))
+        .await;
     let dry = ended(&stage, &dry.unwrap()).await;
     assert_eq!((&dry["matched"], &dry["moved"], &dry["state"]), (&json!(10), &json!(0), &json!("done")));
     receiver.always(200);
@@ -84,7 +87,8 @@ async fn i17_a_redrive_delivers_each_once_with_its_id_and_goes_on_counting() {
     assert_eq!(task["moved"].as_u64().unwrap() + again["moved"].as_u64().unwrap(), 10, "{task} {again}");
     stage.until("no dead letter", SOON, dead, |count| *count == 0.0).await.unwrap();
     stage.until("30 confirmed", SOON, async |_| Ok(receiver.confirmed()), |n| *n >= 30).await.unwrap();
-    let again: Vec<_> = receiver.deliveries().iter().filter(|d| d.status == 200 && d.value.starts_with(b"bad")).cloned().collect();
+    let again: Vec<_> =
+        receiver.deliveries().iter().filter(|d| d.status == 200 && d.value.starts_with(b"bad")).cloned().collect();
     assert_eq!(again.len(), 10);
     for delivery in again {
         assert!(ids.contains(&delivery.id), "{}", delivery.id);
@@ -120,7 +124,10 @@ async fn a_record_that_always_fails_is_given_up_after_its_attempts_while_others_
     stage.until("one dead letter", SOON, dead, |count| *count == 1.0).await.unwrap();
     stage.until("the others", SOON, async |_| Ok(receiver.confirmed()), |n| *n == 50).await.unwrap();
     let letter = &items(&stage, "").await[0];
-    assert_eq!((&letter["code"], &letter["exhausted"], &letter["attempts"]), (&json!("http-500"), &json!("attempts"), &json!(3)));
+    assert_eq!(
+        (&letter["code"], &letter["exhausted"], &letter["attempts"]),
+        (&json!("http-500"), &json!("attempts"), &json!(3))
+    );
     let whole = stage.admin_get(&format!("{DLQ}/{}", letter["id"].as_str().unwrap())).await.unwrap();
     assert_eq!(whole["value_text"], "bad");
 }

@@ -61,7 +61,8 @@ async fn ndjson_is_one_record_a_line_with_the_lines_own_bytes_and_key() {
     assert_eq!(receipt["ids"].as_array().unwrap().len(), 3);
     assert_eq!(receipt["durability"], "fsync");
     delivered(&stage, &receiver, 3).await;
-    let mut seen: Vec<_> = receiver.deliveries().iter().map(|d| (d.value.to_vec(), d.header("wal-key").to_owned())).collect();
+    let mut seen: Vec<_> =
+        receiver.deliveries().iter().map(|d| (d.value.to_vec(), d.header("wal-key").to_owned())).collect();
     seen.sort();
     let wanted: Vec<(Vec<u8>, String)> = vec![
         (b"{\"id\": 7, \"a\":  1}".to_vec(), "7".into()),
@@ -130,7 +131,8 @@ async fn wal_target_sends_a_record_to_one_target_only() {
 async fn compressed_values_are_kept_plain_and_bombs_are_refused() {
     use std::io::Write;
     let receiver = Receiver::start().await.unwrap();
-    let stage = Stage::start(&orders(&receiver.url(), "limits = { record = \"64KiB\", batch = \"128KiB\" }")).await.unwrap();
+    let stage =
+        Stage::start(&orders(&receiver.url(), "limits = { record = \"64KiB\", batch = \"128KiB\" }")).await.unwrap();
     let pack = |bytes: &[u8]| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         encoder.write_all(bytes).unwrap();
@@ -147,7 +149,8 @@ async fn compressed_values_are_kept_plain_and_bombs_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_are_inclusive_and_named_in_the_refusal() {
     let receiver = Receiver::start().await.unwrap();
-    let stage = Stage::start(&orders(&receiver.url(), "limits = { record = \"1KiB\", batch = \"4KiB\" }")).await.unwrap();
+    let stage =
+        Stage::start(&orders(&receiver.url(), "limits = { record = \"1KiB\", batch = \"4KiB\" }")).await.unwrap();
     assert_eq!(stage.post("orders", &[], vec![b'x'; 1024]).await.unwrap().status, 202);
     let large = stage.post("orders", &[], vec![b'x'; 1025]).await.unwrap();
     let problem = large.json().unwrap();

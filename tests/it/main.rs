@@ -3,11 +3,16 @@
 //! In: the built binary and components. Out: what a producer, an operator and an author would see.
 #![allow(clippy::unwrap_used)]
 
-mod stage;
-mod ingest;
-mod records;
-mod problems;
-mod dead_letters;
-mod crash;
-mod swap;
 mod cli;
+mod crash;
+mod dead_letters;
+mod hostile;
+mod ingest;
+mod problems;
+mod records;
+mod stage;
+mod swap;
+
+/// The guests of the sandbox's own tests.
+#[path = "../../host/plugin/src/tests/guest.rs"]
+mod guest;

@@ -61,7 +61,14 @@ async fn both_listeners_answer_every_wrong_request_with_a_problem() {
         ("PUT", "/admin/v1/namespaces/orders/slots/hook.transform", &[json], "{", 400, "malformed-json"),
         ("GET", "/admin/v1/tasks/nothing", &[], "", 404, "not-found"),
         ("GET", "/admin/v1/namespaces/orders/dlq/nothing", &[], "", 404, "not-found"),
-        ("POST", "/admin/v1/namespaces/orders/dlq:purge", &[json], "{\"filter\":{},\"expect_count\":17}", 409, "conflict"),
+        (
+            "POST",
+            "/admin/v1/namespaces/orders/dlq:purge",
+            &[json],
+            "{\"filter\":{},\"expect_count\":17}",
+            409,
+            "conflict",
+        ),
         ("GET", "/admin/v1/namespaces/orders/dlq?limit=many", &[], "", 400, "bad-request"),
     ];
     for (method, path, headers, value, status, code) in admin {
@@ -157,7 +164,12 @@ async fn i08_a_data_directory_in_use_is_refused_with_a_sentence() {
     let other = stage.directory().join("other.toml");
     let ports = walhost_tests::host::Ports::free().unwrap();
     std::fs::write(&other, ports.config("it")).unwrap();
-    let output = std::process::Command::new(crate::stage::binary().unwrap()).arg("serve").arg("-c").arg(&other).output().unwrap();
+    let output = std::process::Command::new(crate::stage::binary().unwrap())
+        .arg("serve")
+        .arg("-c")
+        .arg(&other)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("in use"), "{said}");

@@ -43,7 +43,8 @@ async fn a_delivered_record_shows_its_attempt() {
 async fn a_failing_record_says_what_it_waits_for() {
     let receiver = Receiver::start().await.unwrap();
     receiver.always(500);
-    let stage = Stage::start(&orders(&receiver.url(), "retry = { initial = \"30s\", jitter = \"none\" }")).await.unwrap();
+    let stage =
+        Stage::start(&orders(&receiver.url(), "retry = { initial = \"30s\", jitter = \"none\" }")).await.unwrap();
     let id = post(&stage, &[], "x").await;
     let target = state_is(&stage, &id, "retrying").await;
     let why = target["why"].as_str().unwrap();

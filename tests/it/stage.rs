@@ -88,7 +88,10 @@ pub fn binary() -> anyhow::Result<PathBuf> {
 /// An example plugin's component.
 pub fn component(name: &str) -> anyhow::Result<Vec<u8>> {
     let built = || Some(std::env::current_exe().ok()?.parent()?.parent()?.parent()?.join("components"));
-    let directory = std::env::var_os("WALHOST_COMPONENTS").map(PathBuf::from).or_else(built).context("no directory of components")?;
+    let directory = std::env::var_os("WALHOST_COMPONENTS")
+        .map(PathBuf::from)
+        .or_else(built)
+        .context("no directory of components")?;
     let path = directory.join(format!("{name}.wasm"));
     std::fs::read(&path).with_context(|| format!("{}: run `cargo xtask plugins`", path.display()))
 }

@@ -32,7 +32,9 @@ async fn produce(client: Client, url: String, stop: Arc<AtomicBool>, ids: Arc<Mu
         let answer = client.send("POST", &url, &headers, text.into()).await.unwrap();
         if answer.status == 202 {
             let receipt = answer.json().unwrap();
-            ids.lock().unwrap().extend(receipt["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()));
+            ids.lock()
+                .unwrap()
+                .extend(receipt["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()));
         } else {
             refused += 1;
         }
@@ -59,7 +61,10 @@ async fn i33_fifty_swaps_under_load_lose_nothing_and_mix_nothing() {
         sibling.url()
     );
     let stage = Stage::start(&config).await.unwrap();
-    let versions = [("A", stage.upload(marked(&mask, "A")).await.unwrap()), ("B", stage.upload(marked(&mask, "B")).await.unwrap())];
+    let versions = [
+        ("A", stage.upload(marked(&mask, "A")).await.unwrap()),
+        ("B", stage.upload(marked(&mask, "B")).await.unwrap()),
+    ];
     assert_ne!(versions[0].1, versions[1].1);
     let load = async |number: usize| {
         let (with, digest) = &versions[number % 2];
@@ -137,7 +142,9 @@ async fn i33_a_refused_load_leaves_the_old_version_serving_and_rollback_is_one_c
     let put = |slot: Value| {
         let url = format!("{}{path}", stage.admin);
         let client = stage.client.clone();
-        async move { client.send("PUT", &url, &[("content-type", "application/json")], slot.to_string().into()).await.unwrap() }
+        async move {
+            client.send("PUT", &url, &[("content-type", "application/json")], slot.to_string().into()).await.unwrap()
+        }
     };
     // Settings that the plugin itself refuses, a digest that nobody has, a sink where a transform goes.
     let bad = put(json!({ "digest": mask, "settings": { "fields": "none" } })).await;

@@ -184,7 +184,12 @@ impl Host {
     }
 
     /// A POST of records, with headers.
-    pub async fn post(&self, namespace: &str, headers: &[(&str, &str)], value: impl Into<Bytes>) -> anyhow::Result<Answer> {
+    pub async fn post(
+        &self,
+        namespace: &str,
+        headers: &[(&str, &str)],
+        value: impl Into<Bytes>,
+    ) -> anyhow::Result<Answer> {
         let url = format!("{}/v1/namespaces/{namespace}/records", self.ingest);
         self.client.send("POST", &url, headers, value.into()).await
     }

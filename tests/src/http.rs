@@ -60,7 +60,13 @@ impl Client {
     }
 
     /// Sends one request; at most 30 s.
-    pub async fn send(&self, method: &str, url: &str, headers: &[(&str, &str)], value: Bytes) -> anyhow::Result<Answer> {
+    pub async fn send(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        value: Bytes,
+    ) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes())?).uri(url);
         for (name, text) in headers {
             request = request.header(*name, *text);
@@ -72,7 +78,9 @@ impl Client {
             let text = content.collect().await?.to_bytes();
             anyhow::Ok(Answer { status: head.status.as_u16(), headers: head.headers, text })
         };
-        tokio::time::timeout(Duration::from_secs(30), exchange).await.with_context(|| format!("{method} {url}: no answer"))?
+        tokio::time::timeout(Duration::from_secs(30), exchange)
+            .await
+            .with_context(|| format!("{method} {url}: no answer"))?
     }
 
     /// A GET.
@@ -143,7 +151,8 @@ pub async fn serve(handler: impl Fn(Received) -> Reply + Send + Sync + 'static) 
                         if !reply.delay.is_zero() {
                             tokio::time::sleep(reply.delay).await;
                         }
-                        let mut response = Response::builder().status(reply.status).header("content-type", "application/json");
+                        let mut response =
+                            Response::builder().status(reply.status).header("content-type", "application/json");
                         for (name, text) in reply.headers {
                             response = response.header(name, text);
                         }

@@ -3,6 +3,6 @@
 //!
 //! In: a binary and a config. Out: a running walhost, receivers that stand for targets, a client.
 
-pub mod http;
 pub mod host;
+pub mod http;
 pub mod receiver;

@@ -48,7 +48,8 @@ pub struct Receiver {
 impl Receiver {
     /// One that takes everything.
     pub async fn start() -> anyhow::Result<Receiver> {
-        let state = Arc::new(State { deliveries: Mutex::default(), decide: Mutex::new(Box::new(|_| Reply::new(200, "{}"))) });
+        let state =
+            Arc::new(State { deliveries: Mutex::default(), decide: Mutex::new(Box::new(|_| Reply::new(200, "{}"))) });
         let shared = Arc::clone(&state);
         let address = serve(move |received| {
             let reply = (shared.decide.lock().expect("no handler panics"))(&received);

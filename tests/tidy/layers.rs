@@ -37,7 +37,10 @@ const TABLE: [(&str, &[&str]); 15] = [
 
 fn row(path: &str) -> Option<&'static [&'static str]> {
     let folder = path.strip_suffix("/Cargo.toml")?;
-    TABLE.iter().find(|(name, _)| *name == folder || name.strip_suffix("/*").is_some_and(|up| folder.starts_with(up))).map(|(_, allowed)| *allowed)
+    TABLE
+        .iter()
+        .find(|(name, _)| *name == folder || name.strip_suffix("/*").is_some_and(|up| folder.starts_with(up)))
+        .map(|(_, allowed)| *allowed)
 }
 
 fn names(table: Option<&toml::Value>) -> BTreeSet<String> {

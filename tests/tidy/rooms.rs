@@ -18,7 +18,17 @@ const WORDS: [(&str, &[&str]); 17] = [
     ("deserialize_file", &["host/plugin/"]),
     ("#[allow(unsafe_code)]", &["host/plugin/src/"]),
     ("memcache::", &["host/backends/memcached/"]),
-    ("StatusCode::", &["host/server/src/http", "host/server/src/cli", "host/server/src/bench", "host/backends/http/", "host/net/", "host/plugin/"]),
+    (
+        "StatusCode::",
+        &[
+            "host/server/src/http",
+            "host/server/src/cli",
+            "host/server/src/bench",
+            "host/backends/http/",
+            "host/net/",
+            "host/plugin/",
+        ],
+    ),
     ("pwritev", &["host/core/src/disk/"]),
     ("fdatasync", &["host/core/src/disk/"]),
 ];

@@ -39,7 +39,13 @@ fn a_file_name_says_what_is_inside() {
 
 #[test]
 fn no_test_is_switched_off_and_nothing_is_left_undone() {
-    let words = [concat!("#[ig", "nore"), concat!("to", "do!("), concat!("unimple", "mented!("), concat!("FIX", "ME"), concat!("XX", "X:")];
+    let words = [
+        concat!("#[ig", "nore"),
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("FIX", "ME"),
+        concat!("XX", "X:"),
+    ];
     let mut complaints = Vec::new();
     for file in files::all(".rs") {
         for (number, line) in file.text.lines().enumerate() {
@@ -61,10 +67,14 @@ fn identifiers_use_the_words_of_the_house() {
         for (number, line) in file.production() {
             let line = line.trim_start().to_lowercase();
             let defines = ["fn ", "struct ", "enum ", "trait ", "mod ", "const ", "type "].iter().find_map(|word| {
-                let bare = line.trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim_start_matches("async ");
+                let bare =
+                    line.trim_start_matches("pub ").trim_start_matches("pub(crate) ").trim_start_matches("async ");
                 bare.strip_prefix(word)
             });
-            let Some(name) = defines.and_then(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()) else { continue };
+            let Some(name) = defines.and_then(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+            else {
+                continue;
+            };
             if NEVER.iter().any(|word| name.split('_').any(|part| part == *word) || name == *word) {
                 complaints.push(format!("{}:{}: `{name}`", file.path, number));
             }
@@ -79,7 +89,10 @@ fn nothing_names_the_machine_it_was_written_on() {
     for ending in [".rs", ".toml", ".md", ".sh", ".wit", "run"] {
         for file in files::all(ending) {
             for (number, line) in file.text.lines().enumerate() {
-                if [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")].iter().any(|word| line.contains(word)) {
+                if [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")]
+                    .iter()
+                    .any(|word| line.contains(word))
+                {
                     complaints.push(format!("{}:{}: {}", file.path, number + 1, line.trim()));
                 }
             }

@@ -2,6 +2,8 @@
 //!
 //! In: which figure. Out: a table; a lost or duplicated record voids it.
 
+mod floor;
+mod ingest;
 
 use clap::{Args, Subcommand};
 

@@ -3,11 +3,11 @@
 //!
 //! In: nothing. Out: what happened, step by step; exit 0 only when the table balances.
 
+mod accounts;
 mod receivers;
 mod stage;
 mod steps;
 mod story;
-mod accounts;
 
 use crate::{cargo, plugins};
 use clap::Args;

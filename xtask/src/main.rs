@@ -3,11 +3,12 @@
 //! In: one word. Out: what it did, in lines that a person can follow, and an exit code.
 #![allow(clippy::print_stdout)]
 
+mod bench;
 mod cargo;
-mod tools;
+mod demo;
 mod plugins;
 mod test;
-mod demo;
+mod tools;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +27,8 @@ enum Task {
     Test(test::Options),
     /// Builds the example plugins into components
     Plugins,
+    /// Takes figures, beside a floor of the same machine in the same run
+    Bench(bench::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -33,5 +36,6 @@ fn main() -> anyhow::Result<()> {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
         Task::Plugins => plugins::build().map(|_| ()),
+        Task::Bench(options) => bench::run(&options),
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! In: requests of the host. Out: what each record's id was confirmed with, and how often.
 
-use walhost_tests::http::{Received, Reply, serve};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use walhost_tests::http::{Received, Reply, serve};
 
 /// What a destination has seen.
 #[derive(Default)]

@@ -3,14 +3,14 @@
 //! In: the binary and the components. Out: a directory, a cache, two receivers, a host with its config.
 
 use crate::demo::receivers::{self, SharedSeen};
-use walhost_tests::host::{Host, Ports, Process};
-use walhost_tests::http::{Client, free_port};
 use crate::tools;
 use anyhow::Context;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
+use walhost_tests::host::{Host, Ports, Process};
+use walhost_tests::http::{Client, free_port};
 
 /// A running stage.
 pub struct Stage {

@@ -1,10 +1,10 @@
 //! The story itself, in the order in which an operator would live it.
 
 use crate::cargo;
+use crate::demo::Options;
 use crate::demo::accounts;
 use crate::demo::stage::Stage;
 use crate::demo::steps::Steps;
-use crate::demo::Options;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -24,11 +24,18 @@ pub async fn tell(options: &Options, binary: &Path, components: &Path) -> anyhow
     steps.begin("a host with the embedded queue, a cache, an index server and a webhook, all on loopback");
     let mut stage = Stage::set(binary, components).await?;
     let ready = stage.host.start().await?;
-    steps.say(format!("ingest {}, admin {}, ready after {} ms", stage.host.ingest, stage.host.admin, ready.as_millis()));
+    steps.say(format!(
+        "ingest {}, admin {}, ready after {} ms",
+        stage.host.ingest,
+        stage.host.admin,
+        ready.as_millis()
+    ));
     steps.say(format!("config and host log: {}", stage.directory().display()));
     steps.end("start");
 
-    steps.begin(&format!("the first half of {records} movies goes in; version 1 of the transform rejects what is dirty"));
+    steps.begin(&format!(
+        "the first half of {records} movies goes in; version 1 of the transform rejects what is dirty"
+    ));
     let half = movies.len() / 2;
     let mut producer = Producer { pace: Pace::new(options.rate), repeated: 0, deduplicated: 0 };
     let bar = steps.bar(records);
@@ -45,12 +52,17 @@ pub async fn tell(options: &Options, binary: &Path, components: &Path) -> anyhow
         let (client, batch) = (stage.client.clone(), &movies[half - 1]);
         let (key, value) = (batch.key.clone(), batch.value.clone());
         tokio::spawn(async move {
-            client.send("POST", &url, &[("content-type", "application/x-ndjson"), ("idempotency-key", &key)], value).await
+            client
+                .send("POST", &url, &[("content-type", "application/x-ndjson"), ("idempotency-key", &key)], value)
+                .await
         })
     };
     stage.host.kill();
     let answered = torn.await?.is_ok_and(|answer| answer.status == 202);
-    steps.say(format!("process {id} is gone; the batch on its way was {}", if answered { "answered" } else { "not answered" }));
+    steps.say(format!(
+        "process {id} is gone; the batch on its way was {}",
+        if answered { "answered" } else { "not answered" }
+    ));
     let ready = stage.host.start().await?;
     steps.say(format!("a new process is ready after {} ms", ready.as_millis()));
     // The producer does what a careful one does: the same batch again, under the same idempotency key.
@@ -88,7 +100,10 @@ pub async fn tell(options: &Options, binary: &Path, components: &Path) -> anyhow
     bar.finish_and_clear();
     settled(&stage, Duration::from_secs(60)).await?;
     let again = producer.repeated;
-    steps.say(format!("all {records} records are acknowledged; {again} batches were posted again, {} of them known by their key", producer.deduplicated));
+    steps.say(format!(
+        "all {records} records are acknowledged; {again} batches were posted again, {} of them known by their key",
+        producer.deduplicated
+    ));
     steps.end("second half, hot load");
 
     steps.begin("version 2 knows what to do with the dirty ones: redrive");
@@ -192,7 +207,8 @@ impl Producer {
 async fn push(stage: &Stage, component: &Path) -> anyhow::Result<String> {
     let component = Bytes::from(std::fs::read(component)?);
     let url = format!("{}/admin/v1/plugins", stage.host.admin);
-    let answer = stage.client.send("POST", &url, &[("content-type", "application/wasm")], component).await?.success()?;
+    let answer =
+        stage.client.send("POST", &url, &[("content-type", "application/wasm")], component).await?.success()?;
     Ok(answer["digest"].as_str().context("an uploaded plugin has a digest")?.to_owned())
 }
 
@@ -213,7 +229,9 @@ async fn redrive(stage: &Stage) -> anyhow::Result<String> {
             Some("running") if begun.elapsed() < Duration::from_secs(60) => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Some("done") => return Ok(format!("matched {}, moved {}, failed {}", task["matched"], task["moved"], task["failed"])),
+            Some("done") => {
+                return Ok(format!("matched {}, moved {}, failed {}", task["matched"], task["moved"], task["failed"]));
+            }
             _ => anyhow::bail!("the redrive did not end well: {task}"),
         }
     }
@@ -240,5 +258,7 @@ fn walhost(binary: &Path, stage: &Stage, arguments: &[&str]) -> anyhow::Result<S
 }
 
 fn short(digest: &Value) -> String {
-    digest.as_str().map_or_else(|| "none".to_owned(), |digest| digest.trim_start_matches("sha256:").chars().take(12).collect())
+    digest
+        .as_str()
+        .map_or_else(|| "none".to_owned(), |digest| digest.trim_start_matches("sha256:").chars().take(12).collect())
 }
