@@ -13,7 +13,7 @@ use crate::identity::{Identity, dead_letter_id, dead_letter_number};
 use crate::queue::EmbeddedQueue;
 use crate::shared::{Namespace, durable, refused};
 use crate::view::{Landed, View};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use walhost_core::inspect::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, DeadLetterId, Page};
@@ -154,10 +154,9 @@ impl EmbeddedQueue {
             wanted
         };
         let mut frames: HashMap<u64, Vec<Letter>> = HashMap::new();
-        for (_, place, of, _) in &wanted {
-            if !frames.contains_key(&place.log_sequence) {
-                frames.insert(place.log_sequence, self.read_letters(*place, *of).await?);
-            }
+        let places: BTreeMap<u64, (Place, u32)> = wanted.iter().map(|(_, place, of, _)| (place.log_sequence, (*place, *of))).collect();
+        for (log_sequence, (place, of)) in places {
+            frames.insert(log_sequence, self.read_letters(place, of).await?);
         }
         let letters = wanted.iter().filter_map(|(number, place, _, index)| {
             Some((*number, frames.get(&place.log_sequence)?.get(*index as usize)?))
@@ -220,7 +219,7 @@ impl EmbeddedQueue {
         };
         let (waiter, answer) = oneshot::channel();
         let ticket = Ticket::Redrive { namespace: Arc::clone(namespace), landed, redriven, stored, waiter };
-        namespace.shared.submit_fact(draft, ticket).map_err(|(why, _)| refused("queue.redrive", why))?;
+        namespace.shared.submit_fact(draft, ticket).map_err(|why| refused("queue.redrive", why))?;
         view.given(&landed, true);
         view.dead.set_moving(number, true);
         Ok(Some(answer))

@@ -3,6 +3,9 @@
 //!
 //! In: seeds. Out: a panic that names the seed and the step.
 
+mod real;
+mod changes;
+mod faults;
 mod reference;
 mod run;
 mod suite;
@@ -11,7 +14,8 @@ mod world;
 use run::{Ran, Run};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-const SEEDS: u64 = 60;
+/// Runs of one test; `WALHOST_MODEL_SEEDS` asks for more.
+const SEEDS: u64 = 100;
 const STEPS: usize = 160;
 
 fn run(seed: u64, planted: Option<crate::Planted>) -> Ran {
@@ -26,7 +30,8 @@ fn run(seed: u64, planted: Option<crate::Planted>) -> Ran {
 #[test]
 fn no_acknowledged_record_is_lost_and_the_counters_balance_whatever_happens() {
     let mut all = Ran::default();
-    for seed in 0..SEEDS {
+    let more = std::env::var("WALHOST_MODEL_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    for seed in 0..more.unwrap_or(SEEDS) {
         let ran = catch_unwind(AssertUnwindSafe(|| run(seed, None))).unwrap_or_else(|_| panic!("seed {seed}"));
         all.add(&ran);
     }

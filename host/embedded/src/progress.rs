@@ -399,7 +399,7 @@ mod tests {
         progress.cursor = 2;
         let token = progress.lease(0, 100, None);
         assert!(progress.later(0, 1_000, Some(&spent(1)), false));
-        assert!(progress.leases.get(&token).is_none());
+        assert!(!progress.leases.contains_key(&token));
         assert_eq!(progress.state(0, None), (State::Retrying, Some(1_000)));
         progress.advance(999, 0);
         assert!(progress.ready.is_empty());

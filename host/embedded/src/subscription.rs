@@ -246,7 +246,7 @@ impl TargetSubscription {
             let (waiter, answer) = oneshot::channel();
             let namespace = Arc::clone(&self.namespace);
             let ticket = Ticket::Dead { namespace, first, letters: group, waiter };
-            self.namespace.shared.submit_fact(draft, ticket).map_err(|(why, _)| {
+            self.namespace.shared.submit_fact(draft, ticket).map_err(|why| {
                 Error::new(Kind::Unavailable, "queue.settle", "a dead letter cannot be written at the moment: the record is held")
                     .with("refused", format!("{why:?}"))
             })?;

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn attempt(number: u32) -> Attempt {
-        let digest = (number % 2 == 0).then_some(Digest([number as u8; 32]));
+        let digest = number.is_multiple_of(2).then_some(Digest([number as u8; 32]));
         Attempt { number, at_ms: 5, verdict: VerdictKind::Retry, code: "http-500".into(), message: "ü".into(), digest }
     }
 

@@ -28,6 +28,10 @@ pub(super) struct Slot {
     pub maybe: Vec<Stand>,
     /// Until when it is leased, in milliseconds of the simulated time; 0: it is not.
     pub leased_until_ms: u64,
+    /// It was handed out since the last open, is not terminal, and holds its key.
+    pub started: bool,
+    /// The newest lease.
+    pub token: u64,
     /// Number of the attempt with which it died last.
     pub last: u32,
 }
@@ -36,6 +40,7 @@ impl Slot {
     /// It stands there now; a crash may undo that.
     pub(super) fn change(&mut self, stand: Stand) {
         self.maybe.push(self.now);
+        self.started &= matches!(stand, Stand::Pending { .. });
         self.now = stand;
         self.leased_until_ms = 0;
     }
@@ -45,6 +50,7 @@ impl Slot {
         self.maybe.clear();
         self.now = stand;
         self.leased_until_ms = 0;
+        self.started = false;
     }
 }
 
@@ -52,6 +58,7 @@ impl Slot {
 pub(super) struct Known {
     pub id: RecordId,
     pub value: Vec<u8>,
+    pub keyed: bool,
     pub sequence: Option<u64>,
     pub slots: BTreeMap<&'static str, Slot>,
 }
@@ -78,11 +85,11 @@ impl Reference {
         if let Some(key) = doubt.key {
             self.keys.insert(key, (self.records.len(), ids.len()));
         }
-        for (id, value) in ids.iter().zip(&doubt.values) {
-            let slot = Slot { now: Stand::Pending { attempts: 0, due_ms: doubt.due_ms }, maybe: Vec::new(), leased_until_ms: 0, last: 0 };
+        for (place, (id, value)) in ids.iter().zip(&doubt.values).enumerate() {
+            let slot = Slot { now: Stand::Pending { attempts: 0, due_ms: doubt.due_ms }, maybe: Vec::new(), leased_until_ms: 0, started: false, token: 0, last: 0 };
             let meant = TARGETS.into_iter().filter(|target| doubt.only.is_none_or(|only| only == *target));
             let slots = meant.map(|target| (target, slot.clone())).collect();
-            self.records.push(Known { id: id.clone(), value: value.clone(), sequence: None, slots });
+            self.records.push(Known { id: id.clone(), value: value.clone(), keyed: place % 2 == 0, sequence: None, slots });
         }
     }
 

@@ -2,32 +2,31 @@
 //!
 //! In: a seed. Out: counters that prove that everything happened; a panic where something does not hold.
 
-use super::reference::{Doubt, Reference, Stand, TARGETS, fits};
+use super::reference::{Doubt, Reference, Stand, TARGETS};
 use super::world::World;
 use crate::backend::{EmbeddedConfig, Planted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use walhost_core::backend::QueueBackend;
 use walhost_core::batch::{BatchBuilder, Idempotency};
-use walhost_core::inspect::{DeadLetterFilter, DeadLetterId};
 use walhost_core::queue::{Done, From, Lease, LeaseRequest, QueueContext, QueuePolicy, Settlement};
 use walhost_core::testkit::queue_suite::policy;
 use walhost_core::{Attempt, Clock, Kind, NamespaceName, Queue, Random, Subscription, TargetName, VerdictKind};
 
-const VISIBILITY_MS: u64 = 5_000;
+pub(super) const VISIBILITY_MS: u64 = 5_000;
 
 /// How often each thing happened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ran(BTreeMap<&'static str, u64>);
 
-const MUST: [&str; 28] = [
+const MUST: [&str; 35] = [
     "append", "append delayed", "append for one", "append keyed", "deduplicated", "append in doubt", "doubt was there",
     "doubt was not there", "lease", "delivered", "filtered", "later", "held", "dead", "lease ended", "cancel", "reschedule",
-    "redrive", "purge", "expire", "advance", "snapshot", "roll", "reopen", "power cut", "kill", "sync failed", "disk full",
+    "redrive", "purge", "expire", "advance", "snapshot", "roll", "reopen", "power cut", "kill", "sync failed", "disk full", "in order", "segment given back", "sectors lost", "lies lost", "names lost", "files torn", "no room",
 ];
 
 impl Ran {
-    fn count(&mut self, what: &'static str) {
+    pub(super) fn count(&mut self, what: &'static str) {
         *self.0.entry(what).or_default() += 1;
     }
 
@@ -43,20 +42,32 @@ impl Ran {
 }
 
 pub(super) struct Run {
-    world: World,
-    random: Random,
-    reference: Reference,
-    queue: Option<Arc<dyn Queue>>,
-    leases: Vec<(&'static str, Lease)>,
+    pub(super) world: World,
+    pub(super) random: Random,
+    pub(super) reference: Reference,
+    pub(super) queue: Option<Arc<dyn Queue>>,
+    pub(super) leases: Vec<(&'static str, Lease)>,
     values: u64,
-    ran: Ran,
+    pub(super) ran: Ran,
+    ordered: bool,
+    /// The last things done, for whoever reads a failure.
+    trace: Vec<String>,
 }
 
-fn model_policy() -> QueuePolicy {
-    QueuePolicy { history_ms: u64::MAX / 4, idempotency_window_ms: u64::MAX / 4, dlq_retention_ms: 400_000, ..policy() }
+impl Drop for Run {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let from = self.trace.len().saturating_sub(25);
+            eprintln!("{}", self.trace[from..].join("\n"));
+        }
+    }
 }
 
-fn target(name: &str) -> TargetName {
+fn model_policy(ordered: bool) -> QueuePolicy {
+    QueuePolicy { ordered, history_ms: u64::MAX / 4, idempotency_window_ms: u64::MAX / 4, dlq_retention_ms: 60_000, ..policy() }
+}
+
+pub(super) fn target(name: &str) -> TargetName {
     TargetName::new(name).unwrap()
 }
 
@@ -66,25 +77,25 @@ impl Run {
         world.open().unwrap();
         let random = Random::seeded(seed ^ 0xabcd);
         let (reference, ran) = (Reference::default(), Ran::default());
-        let mut run = Run { world, random, reference, queue: None, leases: Vec::new(), values: 0, ran };
+        let mut run = Run { world, random, reference, queue: None, leases: Vec::new(), values: 0, ran, ordered: seed % 2 == 1, trace: Vec::new() };
         run.take_up();
         run
     }
 
     pub(super) fn ran(self) -> Ran {
-        self.ran
+        self.ran.clone()
     }
 
-    fn queue(&self) -> Arc<dyn Queue> {
+    pub(super) fn queue(&self) -> Arc<dyn Queue> {
         Arc::clone(self.queue.as_ref().unwrap())
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.world.clock.now_ms()
     }
 
-    fn take_up(&mut self) {
-        let context = QueueContext { namespace: NamespaceName::new("n").unwrap(), policy: model_policy() };
+    pub(super) fn take_up(&mut self) {
+        let context = QueueContext { namespace: NamespaceName::new("n").unwrap(), policy: model_policy(self.ordered) };
         let embedded = self.world.embedded();
         let queue = self.world.wait(QueueBackend::open(&*embedded, context, EmbeddedConfig::default())).unwrap();
         for name in TARGETS {
@@ -93,13 +104,19 @@ impl Run {
         self.queue = Some(queue);
     }
 
-    fn sub(&mut self, name: &str) -> Arc<dyn Subscription> {
+    pub(super) fn sub(&mut self, name: &str) -> Arc<dyn Subscription> {
         let queue = self.queue();
         self.world.wait(queue.subscribe(&target(name), From::Latest)).unwrap()
     }
 
-    pub(super) fn step(&mut self, _step: usize) {
-        match self.random.below(100) {
+    fn note(&mut self, what: String) {
+        self.trace.push(format!("{}: {what}", self.now_ms()));
+    }
+
+    pub(super) fn step(&mut self, step: usize) {
+        let dice = self.random.below(100);
+        self.note(format!("step {step}, dice {dice}"));
+        match dice {
             0..30 => self.append(),
             30..48 => self.lease(),
             48..66 => self.settle(),
@@ -130,7 +147,7 @@ impl Run {
         value
     }
 
-    fn append(&mut self) {
+    pub(super) fn append(&mut self) {
         let now_ms = self.now_ms();
         let count = 1 + self.random.below(5);
         let values: Vec<Vec<u8>> = (0..count).map(|_| self.value()).collect();
@@ -162,7 +179,9 @@ impl Run {
         }
         let known = doubt.key.and_then(|key| self.reference.keys.get(&key).copied());
         let queue = self.queue();
-        match (self.world.wait(queue.append(batch)), known) {
+        let appended = self.world.wait(queue.append(batch));
+        self.note(format!("append {:?} -> {appended:?}", doubt.values.len()));
+        match (appended, known) {
             (Ok(appended), Some((first, count))) => {
                 assert!(appended.deduplicated, "a known key gave new records");
                 let ids: Vec<_> = self.reference.records[first..first + count].iter().map(|known| known.id.clone()).collect();
@@ -179,8 +198,9 @@ impl Run {
                 self.ran.count("append in doubt");
                 self.reference.doubts.push(doubt);
             }
+            (Err(error), _) if error.kind() == Kind::DiskFull => self.ran.count("no room"),
             (Err(error), _) => assert!(
-                matches!(error.kind(), Kind::DiskFull | Kind::Unavailable | Kind::Overloaded | Kind::Closed),
+                matches!(error.kind(), Kind::Unavailable | Kind::Overloaded | Kind::Closed),
                 "{error}"
             ),
         }
@@ -198,12 +218,13 @@ impl Run {
         let Ok(leases) = self.world.wait(sub.lease(request)) else { return };
         self.ran.count("lease");
         for lease in leases {
+            self.note(format!("lease {name} {:?} {:?}", lease.token, lease.record.id));
             self.check_lease(name, &lease);
             self.leases.push((name, lease));
         }
     }
 
-    fn check_lease(&mut self, name: &'static str, lease: &Lease) {
+    pub(super) fn check_lease(&mut self, name: &'static str, lease: &Lease) {
         let now_ms = self.world.clock.now_ms();
         let known = self.reference.find(&lease.record.id).unwrap_or_else(|| panic!("{:?} was never acknowledged", lease.record.id));
         assert_eq!(lease.record.value, known.value, "I3");
@@ -214,7 +235,15 @@ impl Run {
         assert!(now_ms >= due_ms, "I20: due at {due_ms}, handed out at {now_ms}");
         assert!(slot.leased_until_ms <= now_ms, "leased twice");
         assert_eq!(lease.record.attempt, attempts + 1);
-        slot.leased_until_ms = now_ms + VISIBILITY_MS;
+        (slot.token, slot.leased_until_ms, slot.started) = (lease.token.0, now_ms + VISIBILITY_MS, true);
+        if self.ordered && known.keyed {
+            let holds = |other: &&super::reference::Known| {
+                other.keyed && other.id != lease.record.id && other.slots.get(name).is_some_and(|slot| slot.started)
+            };
+            let holder = self.reference.records.iter().find(holds).map(|other| other.id.clone());
+            assert_eq!(holder, None, "I19: {:?} was handed out behind an open record of its key", lease.record.id);
+            self.ran.count("in order");
+        }
     }
 
     fn attempt(&self, lease: &Lease, verdict: VerdictKind) -> Attempt {
@@ -222,7 +251,7 @@ impl Run {
         Attempt { number, at_ms: self.now_ms(), verdict, code: "code".into(), message: "words".into(), digest: None }
     }
 
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let name = TARGETS[self.random.below(2) as usize];
         let mut call = Vec::new();
         let mut stands = Vec::new();
@@ -232,8 +261,8 @@ impl Run {
                 self.leases.push((whose, lease));
                 continue;
             }
-            let held = self.reference.find(&lease.record.id).map(|known| known.slots[name].leased_until_ms);
-            let alive = held.is_some_and(|until| until == u64::MAX || until > now_ms);
+            let slot = self.reference.find(&lease.record.id).map(|known| known.slots[name].clone());
+            let alive = slot.is_some_and(|slot| slot.token == lease.token.0 && slot.leased_until_ms > now_ms);
             let attempts = lease.record.attempt;
             let due_ms = now_ms + self.random.below(3_000);
             let (settlement, stand, what) = match self.random.below(10) {
@@ -260,7 +289,9 @@ impl Run {
             }
         }
         let sub = self.sub(name);
+        let noted = format!("settle {name} {call:?} alive {:?}", stands.iter().map(|(lease, ..)| lease.record.id.clone()).collect::<Vec<_>>());
         let settled = self.world.wait(sub.settle(call));
+        self.note(format!("{noted} -> {settled:?}"));
         for (lease, stand, what) in stands {
             let slot = self.reference.find(&lease.record.id).unwrap().slots.get_mut(name).unwrap();
             if stand == Stand::Dead {
@@ -280,12 +311,12 @@ impl Run {
         }
     }
 
-    fn any_id(&self) -> Option<walhost_core::RecordId> {
+    pub(super) fn any_id(&self) -> Option<walhost_core::RecordId> {
         let count = self.reference.records.len() as u64;
         (count > 0).then(|| self.reference.records[self.random.below(count) as usize].id.clone())
     }
 
-    fn change_waiting(&mut self, id: &walhost_core::RecordId, durable: bool, stand: impl Fn(Stand) -> Stand) -> usize {
+    pub(super) fn change_waiting(&mut self, id: &walhost_core::RecordId, durable: bool, stand: impl Fn(Stand) -> Stand) -> usize {
         let now_ms = self.now_ms();
         let known = self.reference.find(id).unwrap();
         let mut changed = 0;
@@ -299,136 +330,6 @@ impl Run {
         changed
     }
 
-    fn cancel(&mut self) {
-        let Some(id) = self.any_id() else { return };
-        self.settle_expiry();
-        let queue = self.queue();
-        match self.world.wait(queue.cancel(&id)) {
-            Ok(_) => {
-                self.change_waiting(&id, true, |_| Stand::Cancelled);
-                self.ran.count("cancel");
-            }
-            Err(error) if matches!(error.kind(), Kind::TooLate | Kind::NotFound) => {
-                assert_eq!(self.change_waiting(&id, true, |stand| stand), 0, "{error}");
-            }
-            // Applied in memory, perhaps, and not known to be durable.
-            Err(_) => self.look(&id),
-        }
-    }
-
-    fn reschedule(&mut self) {
-        let Some(id) = self.any_id() else { return };
-        self.settle_expiry();
-        let due_ms = self.now_ms() + self.random.below(60_000);
-        let moved = |stand| match stand {
-            Stand::Pending { attempts, .. } => Stand::Pending { attempts, due_ms },
-            other => other,
-        };
-        let queue = self.queue();
-        match self.world.wait(queue.reschedule(&id, due_ms)) {
-            Ok(_) => {
-                self.change_waiting(&id, true, moved);
-                self.ran.count("reschedule");
-            }
-            Err(error) if matches!(error.kind(), Kind::TooLate | Kind::NotFound) => {}
-            Err(_) => {
-                let known = self.reference.find(&id).unwrap();
-                known.slots.values_mut().for_each(|slot| slot.maybe.push(moved(slot.now)));
-                self.look_with(&id, moved);
-            }
-        }
-    }
-
-    /// Leases whose time is over are noticed by a lease call; cancelling looks at what was noticed.
-    fn settle_expiry(&mut self) {
-        for name in TARGETS {
-            let sub = self.sub(name);
-            let none = LeaseRequest { records_max: 1, bytes_max: 1, visibility_ms: VISIBILITY_MS, wait_ms: 0 };
-            if let Ok(leases) = self.world.wait(sub.lease(none)) {
-                for lease in leases {
-                    self.check_lease(name, &lease);
-                    self.leases.push((name, lease));
-                }
-            }
-        }
-    }
-
-    /// Takes over what a call that failed has done in memory.
-    fn look(&mut self, id: &walhost_core::RecordId) {
-        self.look_with(id, |_| Stand::Cancelled);
-    }
-
-    fn look_with(&mut self, id: &walhost_core::RecordId, changed: impl Fn(Stand) -> Stand) {
-        let now_ms = self.now_ms();
-        let queue = self.queue();
-        let Ok(Some(found)) = self.world.wait(queue.find(id)) else { return };
-        for (name, slot) in &mut self.reference.find(id).unwrap().slots {
-            let stand = changed(slot.now);
-            if !fits(&slot.now, found.targets.get(&target(name)), now_ms)
-                && fits(&stand, found.targets.get(&target(name)), now_ms)
-            {
-                slot.change(stand);
-            }
-        }
-    }
-
-    fn letters(&mut self) -> Vec<(DeadLetterId, walhost_core::RecordId, String)> {
-        let queue = self.queue();
-        let page = self.world.wait(queue.dead_letters(&DeadLetterFilter::default(), None, 1_000)).unwrap();
-        page.items.into_iter().map(|letter| (letter.id, letter.record, letter.target.as_str().to_owned())).collect()
-    }
-
-    fn some_letters(&mut self) -> Vec<(DeadLetterId, walhost_core::RecordId, String)> {
-        let mut letters = self.letters();
-        letters.retain(|_| self.random.below(2) == 0);
-        letters.truncate(5);
-        letters
-    }
-
-    fn redrive(&mut self) {
-        let letters = self.some_letters();
-        let mut ids: Vec<_> = letters.iter().map(|(id, ..)| id.clone()).collect();
-        ids.extend(ids.clone());
-        let queue = self.queue();
-        let moved = self.world.wait(queue.redrive(&ids));
-        let left = self.letters();
-        for (id, record, name) in &letters {
-            let now_ms = self.now_ms();
-            let slot = self.reference.find(record).unwrap().slots.get_mut(name.as_str()).unwrap();
-            let attempts = slot.last;
-            let pending = Stand::Pending { attempts, due_ms: now_ms };
-            if left.iter().any(|(still, ..)| still == id) {
-                assert!(moved.is_err() || moved.as_ref().is_ok_and(|moved| (*moved as usize) < letters.len()));
-                slot.maybe.push(pending);
-            } else {
-                slot.fix(pending);
-                self.ran.count("redrive");
-            }
-        }
-        if let Ok(moved) = moved {
-            assert!(moved as usize <= letters.len(), "I17: each is moved once");
-        }
-    }
-
-    fn purge(&mut self) {
-        let letters = self.some_letters();
-        let ids: Vec<_> = letters.iter().map(|(id, ..)| id.clone()).collect();
-        let queue = self.queue();
-        let purged = self.world.wait(queue.purge(&ids));
-        let left = self.letters();
-        for (id, record, name) in &letters {
-            let slot = self.reference.find(record).unwrap().slots.get_mut(name.as_str()).unwrap();
-            if left.iter().any(|(still, ..)| still == id) {
-                assert!(purged.is_err());
-            } else if purged.is_ok() {
-                slot.fix(Stand::Purged);
-                self.ran.count("purge");
-            } else {
-                slot.change(Stand::Purged);
-            }
-        }
-    }
-
     fn advance(&mut self) {
         self.ran.count("advance");
         let most = if self.random.below(4) == 0 { 60_000 } else { 500 };
@@ -437,13 +338,16 @@ impl Run {
     }
 
     /// Housekeeping, and what it makes of the dead letters.
-    fn keep(&mut self) {
+    pub(super) fn keep(&mut self) {
         let before = self.letters();
         let embedded = self.world.embedded();
         if embedded.keep().and_then(|()| embedded.snapshot()).is_ok() {
             self.ran.count("snapshot");
         }
         self.world.step();
+        if embedded.stats().recycled > 0 {
+            self.ran.count("segment given back");
+        }
         let left = self.letters();
         for (id, record, name) in before {
             if !left.iter().any(|(still, ..)| *still == id) {
@@ -452,115 +356,6 @@ impl Run {
                 self.ran.count("expire");
             }
         }
-    }
-
-    fn reopen(&mut self) {
-        if self.world.close().is_ok() {
-            self.reference.saved();
-            self.ran.count("reopen");
-        }
-        self.come_back();
-    }
-
-    fn crash(&mut self) {
-        if self.random.below(3) == 0 {
-            self.world.flush();
-            if self.world.embedded().state() == walhost_log::State::Ok {
-                self.world.embedded().keep().ok();
-                self.world.flush();
-            }
-        }
-        let power = self.random.below(2) == 0;
-        self.ran.count(if power { "power cut" } else { "kill" });
-        self.world.end(power);
-        self.come_back();
-    }
-
-    fn fail_sync(&mut self) {
-        self.ran.count("sync failed");
-        self.world.disk.fail_syncs(self.random.below(2), 1);
-        self.append();
-    }
-
-    fn fill(&mut self) {
-        self.ran.count("disk full");
-        self.world.disk.set_capacity_bytes(1);
-        for _ in 0..6 {
-            self.append();
-            self.settle();
-            self.world.advance(1_100);
-        }
-        self.world.disk.set_capacity_bytes(u64::MAX);
-        self.world.advance(1_100);
-    }
-
-    /// The process stops at some operation of the disk, in the middle of whatever.
-    fn stop_soon(&mut self) {
-        self.world.disk.stop_after(1 + self.random.below(12));
-        for _ in 0..4 {
-            match self.random.below(4) {
-                0 => self.settle(),
-                1 => self.keep(),
-                2 => self.redrive(),
-                _ => self.append(),
-            }
-        }
-        self.ran.count("power cut");
-        self.world.end(true);
-        self.world.disk.go_on();
-        self.come_back();
-    }
-
-    /// Opens again, and holds everything that is there against everything that may be.
-    fn come_back(&mut self) {
-        self.leases.clear();
-        self.queue = None;
-        self.world.disk.fail_syncs(0, 0);
-        self.world.open().unwrap();
-        assert_eq!(self.world.embedded().report().lost, 0, "nothing was damaged, and something was lost");
-        self.take_up();
-        self.resolve_doubts();
-        let now_ms = self.now_ms();
-        let queue = self.queue();
-        for at in 0..self.reference.records.len() {
-            let id = self.reference.records[at].id.clone();
-            let found = self.world.wait(queue.find(&id)).unwrap();
-            for (name, slot) in &mut self.reference.records[at].slots {
-                let found = found.as_ref().and_then(|found| found.targets.get(&target(name)));
-                let stands = std::iter::once(slot.now).chain(slot.maybe.iter().rev().copied());
-                let Some(stand) = stands.into_iter().find(|stand| fits(stand, found, now_ms)) else {
-                    panic!("{id} for {name}: found {found:?}, was {slot:?}");
-                };
-                slot.fix(stand);
-            }
-        }
-    }
-
-    /// Appends that were not answered are there whole, or not at all (I24).
-    fn resolve_doubts(&mut self) {
-        let (mut from, mut unknown) = (None::<String>, Vec::new());
-        loop {
-            let queue = self.queue();
-            let page = self.world.wait(queue.peek(from.as_deref(), 1_000)).unwrap();
-            let new = page.items.into_iter().map(|peeked| peeked.record).filter(|record| self.reference.find(&record.id).is_none());
-            unknown.extend(new.collect::<Vec<_>>());
-            from = page.next;
-            if from.is_none() {
-                break;
-            }
-        }
-        for doubt in std::mem::take(&mut self.reference.doubts) {
-            let there: Vec<_> = unknown.extract_if(.., |record| doubt.values.iter().any(|value| record.value == *value)).collect();
-            if there.is_empty() {
-                self.ran.count("doubt was not there");
-                continue;
-            }
-            assert_eq!(there.len(), doubt.values.len(), "I24: a batch is there whole, or not at all");
-            let ids: Vec<_> = there.into_iter().map(|record| record.id).collect();
-            self.reference.add(&ids, &doubt);
-            self.ran.count("doubt was there");
-        }
-        assert!(unknown.is_empty(), "records that nobody appended: {unknown:?}");
     }
 
     fn balance(&mut self) {
@@ -598,5 +393,13 @@ impl Run {
         }
         self.balance();
         assert_eq!(self.queue().stats().backlog_records, 0);
+        let disk = self.world.disk.counters();
+        let happened = [
+            ("sectors lost", disk.sectors_lost),
+            ("lies lost", disk.lies_lost),
+            ("names lost", disk.names_lost),
+            ("files torn", disk.files_torn),
+        ];
+        happened.into_iter().filter(|(_, count)| *count > 0).for_each(|(what, _)| self.ran.count(what));
     }
 }
