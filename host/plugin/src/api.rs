@@ -70,7 +70,6 @@ pub(crate) enum Answer {
 }
 
 /// A component, linked: instances are made of it.
-#[derive(Clone)]
 pub(crate) enum Linked {
     TransformV0_1(v0_1::TransformPre),
     SinkV0_1(v0_1::SinkPre),

@@ -20,6 +20,8 @@ pub(crate) struct Room {
     pub clock: Arc<dyn Clock>,
     ticker: Arc<Ticker>,
     permits: Arc<Semaphore>,
+    /// How many wait for a permit: as long as somebody does, nobody keeps an idle instance.
+    waiting: AtomicU64,
     slots: Mutex<Vec<Weak<Slot>>>,
 }
 
@@ -33,6 +35,7 @@ impl Room {
             clock,
             ticker: Arc::new(Ticker::default()),
             permits: Arc::new(Semaphore::new(permits as usize)),
+            waiting: AtomicU64::new(0),
             slots: Mutex::new(Vec::new()),
         });
         let (ticker, weak) = (room.ticker.clone(), Arc::downgrade(&room));
@@ -59,14 +62,37 @@ impl Room {
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             return permit;
         }
+        // Said before looking: who puts an instance back after our look sees that we wait.
+        let _waiting = Waiting::begin(&self.waiting);
         let slots: Vec<_> = self.slots.lock().iter().filter_map(Weak::upgrade).collect();
         slots.iter().any(|slot| slot.evict_one());
         self.permits.clone().acquire_owned().await.expect("this semaphore is never closed")
     }
 
+    /// Whether somebody waits for the room of an idle instance.
+    pub fn crowded(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
     fn expire(&self) {
         let slots: Vec<_> = self.slots.lock().iter().filter_map(Weak::upgrade).collect();
         slots.iter().for_each(|slot| slot.expire());
+    }
+}
+
+/// Somebody who waits for a permit, also when he gives up.
+struct Waiting<'a>(&'a AtomicU64);
+
+impl<'a> Waiting<'a> {
+    fn begin(waiting: &'a AtomicU64) -> Waiting<'a> {
+        waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

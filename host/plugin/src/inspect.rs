@@ -4,9 +4,10 @@
 
 use crate::{compile, engine, grants, header, world};
 use sha2::{Digest as _, Sha256};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use walhost_core::plugin::{Grants, PluginKind};
-use walhost_core::{Digest, Error, Kind, Result};
+use walhost_core::time::SystemClock;
+use walhost_core::{Clock, Digest, Error, Kind, Result};
 
 /// Everything that can be known of a component before it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +33,9 @@ pub struct Inspection {
 pub fn inspect(component: &[u8], grants: &Grants) -> Result<Inspection> {
     let matched = examine(component)?;
     let engine = engine::plain()?;
-    let started = Instant::now();
+    let clock = SystemClock::default();
     let compiled = compile::precompile(&engine, component).map_err(|what| rejected("plugin.inspect", what))?;
-    let compile_time = started.elapsed();
+    let compile_time = clock.monotonic();
     let imports = matched
         .imports
         .into_iter()

@@ -48,8 +48,8 @@ struct Inner {
 }
 
 /// A component, linked, and what it is.
-struct Loaded {
-    linked: Linked,
+pub(crate) struct Loaded {
+    pub linked: Linked,
     matched: Matched,
 }
 
@@ -170,7 +170,7 @@ impl Plugins {
             lines: Context::sink(inner.log.clone(), &inner.clock),
             outbound: inner.outbound.clone(),
         });
-        let slot = Slot::open(&inner.room, &inner.compute, loaded.linked.clone(), context, bounds).await.map_err(|broken| {
+        let slot = Slot::open(&inner.room, &inner.compute, loaded, context, bounds).await.map_err(|broken| {
             rejected("plugin.load", match broken.code {
                 INIT => format!("its init refuses: {}", broken.message),
                 code => format!("its first instance broke: {code}: {}", broken.message),

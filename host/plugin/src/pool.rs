@@ -3,12 +3,13 @@
 //! In: jobs. Out: answers or faults. A job waits for its turn when all instances are busy; a fault costs
 //! the instance, the next job gets a fresh one.
 
-use crate::api::{Answer, Job, Linked};
+use crate::api::{Answer, Job};
 use crate::compute::Compute;
 use crate::engine::Room;
 use crate::fault::Broken;
 use crate::host::Context;
 use crate::instance::{Bounds, Instance};
+use crate::load::Loaded;
 use crate::limits;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use walhost_core::Fault;
 pub(crate) struct Slot {
     room: Arc<Room>,
     compute: Arc<Compute>,
-    linked: Linked,
+    loaded: Arc<Loaded>,
     pub context: Arc<Context>,
     pub bounds: Bounds,
     turns: Semaphore,
@@ -33,14 +34,14 @@ impl Slot {
     pub async fn open(
         room: &Arc<Room>,
         compute: &Arc<Compute>,
-        linked: Linked,
+        loaded: Arc<Loaded>,
         context: Arc<Context>,
         bounds: Bounds,
     ) -> Result<Arc<Slot>, Broken> {
         let slot = Arc::new(Slot {
             room: room.clone(),
             compute: compute.clone(),
-            linked,
+            loaded,
             context,
             bounds,
             turns: Semaphore::new(bounds.instances as usize),
@@ -55,7 +56,7 @@ impl Slot {
     /// Makes an instance and runs its `init`.
     pub async fn try_instance(self: &Arc<Self>) -> Result<Instance, Broken> {
         let slot = self.clone();
-        self.compute.run(async move { Instance::make(&slot.room, &slot.linked, &slot.context, slot.bounds).await }).await
+        self.compute.run(async move { Instance::make(&slot.room, &slot.loaded.linked, &slot.context, slot.bounds).await }).await
     }
 
     /// Keeps an instance for the next job, unless it has served its time.
@@ -63,6 +64,10 @@ impl Slot {
         let mut idle = self.idle.lock();
         if instance.fresh(self.room.clock.monotonic()) && idle.len() < self.bounds.instances as usize {
             idle.push(instance);
+        }
+        drop(idle);
+        if self.room.crowded() {
+            self.evict_one();
         }
     }
 
@@ -82,7 +87,7 @@ impl Slot {
                 let warm = slot.idle.lock().pop();
                 let instance = match warm {
                     Some(instance) => instance,
-                    None => Instance::make(&slot.room, &slot.linked, &slot.context, slot.bounds).await?,
+                    None => Instance::make(&slot.room, &slot.loaded.linked, &slot.context, slot.bounds).await?,
                 };
                 let (answer, instance) = instance.call(&slot.room, &job).await;
                 // What is malformed says that the guest is confused: its instance goes too.

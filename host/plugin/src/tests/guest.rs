@@ -71,7 +71,14 @@ pub(super) struct Guest<'a> {
 
 impl Default for Guest<'_> {
     fn default() -> Self {
-        Guest { world: "transform-plugin", imports: "", items: "", init: "", run: "", wit: include_str!("../../../../wit/0.1.0/plugin.wit") }
+        Guest {
+            world: "transform-plugin",
+            imports: "",
+            items: "",
+            init: "",
+            run: "",
+            wit: include_str!("../../../../wit/0.1.0/plugin.wit"),
+        }
     }
 }
 

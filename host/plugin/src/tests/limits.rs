@@ -73,6 +73,34 @@ async fn idle_instances_of_one_slot_make_room_for_another() {
 }
 
 #[tokio::test]
+async fn a_slot_that_waits_for_room_gets_it_when_another_ones_call_ends() {
+    let bench = Bench::with(|options| options.pool_instances = 1);
+    let spins = "(loop $again (local.set $i (i32.add (local.get $i) (i32.const 1))) (br_if $again (i32.lt_u (local.get $i) (i32.const 20000000))))";
+    let first = bench.transform(does(spins), |_| {}).await.unwrap();
+    let second = bench.transform(passes(), |_| {}).await.unwrap();
+    let (long, short) = (evil(), good());
+    for _ in 0..3 {
+        let (first, second) = tokio::join!(first.apply(&long), second.apply(&short));
+        assert!(first.is_ok() && second.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn slots_of_one_component_share_its_code() {
+    let bench = Bench::new();
+    let digest = bench.stored(passes()).await;
+    let first = bench.plugins.transform(&spec(digest)).await.unwrap();
+    let compiled = std::fs::read_dir(bench.dir.path().join("compiled")).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_dir_all(&compiled).unwrap();
+    std::fs::remove_dir_all(bench.dir.path().join("components")).unwrap();
+    let second = bench.plugins.transform(&spec(digest)).await.unwrap();
+    serves(&*second).await;
+    serves(&*first).await;
+    drop((first, second));
+    assert!(bench.plugins.transform(&spec(digest)).await.is_err(), "nobody uses it, nothing is kept");
+}
+
+#[tokio::test]
 async fn i30_hostile_neighbours_leave_compute_threads_to_others() {
     let bench = Bench::with(|options| {
         options.compute_threads = 1;

@@ -134,3 +134,56 @@ async fn i31_http_without_a_grant_is_refused_at_load_and_not_before() {
     assert!(error.detail().contains("walhost:plugin/http@0.1.0"), "{}", error.detail());
     assert_eq!(bench.plugins.list().await.unwrap().len(), 1, "an upload needs no grant");
 }
+
+/// A sink that calls `send-all` with `count` requests, all GETs of `url`, and logs how many succeeded, as
+/// that many lines.
+fn sends_all(url: &str, count: u32, parallel: u32) -> Vec<u8> {
+    let stores: String = format!("GET{url}")
+        .bytes()
+        .enumerate()
+        .map(|(place, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 4096 + place))
+        .collect();
+    let items = r#"
+        (import "walhost:plugin/http@0.1.0" "send-all" (func $send_all (param i32 i32 i32 i32)))
+        (import "walhost:plugin/log@0.1.0" "log" (func $log (param i32 i32 i32 i32 i32)))
+        (global $requests (mut i32) (i32.const 0))"#;
+    // A request is 40 bytes: method, url, headers, body, time-out. An answer is 24: its case first.
+    let run = format!(
+        "{stores}
+        (global.set $requests (call $new (i32.const {bytes})))
+        (memory.fill (global.get $requests) (i32.const 0) (i32.const {bytes}))
+        (loop $next
+          (i32.store (i32.add (global.get $requests) (i32.mul (local.get $i) (i32.const 40))) (i32.const 4096))
+          (i32.store offset=4 (i32.add (global.get $requests) (i32.mul (local.get $i) (i32.const 40))) (i32.const 3))
+          (i32.store offset=8 (i32.add (global.get $requests) (i32.mul (local.get $i) (i32.const 40))) (i32.const 4099))
+          (i32.store offset=12 (i32.add (global.get $requests) (i32.mul (local.get $i) (i32.const 40))) (i32.const {length}))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br_if $next (i32.lt_u (local.get $i) (i32.const {count}))))
+        (call $send_all (global.get $requests) (i32.const {count}) (i32.const {parallel}) (i32.const 3000))
+        (local.set $i (i32.const 0))
+        (loop $next
+          (if (i32.eqz (i32.load8_u (i32.add (i32.load (i32.const 3000)) (i32.mul (local.get $i) (i32.const 24)))))
+            (then (call $log (i32.const 1) (i32.const 4096) (i32.const 3) (i32.const 0) (i32.const 0))))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br_if $next (i32.lt_u (local.get $i) (i32.load (i32.const 3004)))))",
+        bytes = count * 40,
+        length = url.len(),
+    );
+    Guest { world: "sink-plugin", items, run: &run, ..Guest::default() }.build()
+}
+
+#[tokio::test]
+async fn i30_send_all_is_bounded_in_number_and_in_flight() {
+    let (port, heads) = server("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
+    let origin = format!("http://127.0.0.1:{port}");
+    let grants: Grants =
+        serde_json::from_value(serde_json::json!({"http": [{"origin": origin, "cidrs": ["127.0.0.0/8"], "parallel": 2}]})).unwrap();
+    let bench = Bench::new();
+    let sink = bench.sink(sends_all(&format!("{origin}/"), 20, 0), |spec| spec.grants = grants.clone()).await.unwrap();
+    assert_eq!(sink.deliver(&evil()).await.unwrap(), [Verdict::Delivered]);
+    assert_eq!(bench.lines().len(), 20);
+    assert_eq!(heads.iter().take(20).count(), 20);
+    let flood = bench.sink(sends_all(&format!("{origin}/"), 1_025, 1_000_000), |spec| spec.grants = grants).await.unwrap();
+    let fault = flood.deliver(&evil()).await.unwrap_err();
+    assert!(fault.code == "plugin-trap" && fault.message.contains("at most 1024"), "{fault:?}");
+}
