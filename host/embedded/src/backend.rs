@@ -5,7 +5,7 @@
 use crate::cache::Cache;
 use crate::commit::Keeper;
 use crate::frame::fact::Fact;
-use crate::keep::{Generations, save_again, tidy};
+use crate::keep::{Generations, tidy};
 use crate::limits;
 use crate::queue::{EmbeddedQueue, durability};
 use crate::replay::Recovery;
@@ -262,7 +262,9 @@ impl Embedded {
     /// One round of housekeeping. Blocks on the disk; the housekeeper calls it once a second.
     pub fn keep(&self) -> Result<()> {
         let (namespaces, next_view) = self.namespaces();
-        save_again(&self.shared);
+        if !self.shared.save_again() {
+            tracing::warn!("settlements wait for the disk");
+        }
         tidy(&self.shared, &namespaces);
         let mut generations = self.generations.lock();
         let short = self.shared.log.state() == walhost_log::State::DiskFull;

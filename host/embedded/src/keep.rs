@@ -3,7 +3,6 @@
 //!
 //! In: the state of all namespaces, now and then. Out: snapshot files, released segments.
 
-use crate::commit::Ticket;
 use crate::letters::expire;
 use crate::shared::{Namespace, Shared};
 use crate::snapshot::{put_head, put_view};
@@ -11,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use walhost_core::Result;
-use walhost_log::{Urgency, snapshot};
+use walhost_log::snapshot;
 
 /// What the last snapshots said.
 #[derive(Debug, Default)]
@@ -69,18 +68,6 @@ impl Generations {
         }
         free.iter().for_each(|segment| shared.log.release(*segment));
         free.into_iter().collect()
-    }
-}
-
-/// Writes again what could not be written.
-pub(crate) fn save_again(shared: &Shared) {
-    let waiting = shared.unsaved.lock().take();
-    for (namespace, body) in waiting {
-        let draft = namespace.facts_frame(body.clone(), 0, Urgency::Lazy);
-        let ticket = Ticket::Applied { namespace: Arc::clone(&namespace), body: body.clone(), waiter: None };
-        if shared.log.submit(draft, ticket).is_err() {
-            shared.unsaved.lock().add(&namespace, body);
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::view::View;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Arc;
@@ -43,19 +44,25 @@ pub(crate) struct Shared {
 /// Facts that are true in memory and could not be written.
 #[derive(Default)]
 pub(crate) struct Unsaved {
-    pub waiting: Vec<(Arc<Namespace>, Bytes)>,
+    waiting: VecDeque<(Arc<Namespace>, Bytes)>,
     bytes: usize,
 }
 
 impl Unsaved {
     pub(crate) fn add(&mut self, namespace: &Arc<Namespace>, body: Bytes) {
         self.bytes += body.len();
-        self.waiting.push((Arc::clone(namespace), body));
+        self.waiting.push_back((Arc::clone(namespace), body));
     }
 
-    pub(crate) fn take(&mut self) -> Vec<(Arc<Namespace>, Bytes)> {
-        self.bytes = 0;
-        std::mem::take(&mut self.waiting)
+    fn first(&mut self) -> Option<(Arc<Namespace>, Bytes)> {
+        let (namespace, body) = self.waiting.pop_front()?;
+        self.bytes -= body.len();
+        Some((namespace, body))
+    }
+
+    fn put_back(&mut self, namespace: Arc<Namespace>, body: Bytes) {
+        self.bytes += body.len();
+        self.waiting.push_front((namespace, body));
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -153,13 +160,32 @@ impl Shared {
         }
         let (draft, body) = namespace.facts_draft(facts, Urgency::Lazy);
         let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body: body.clone(), waiter: None };
-        match self.log.submit(draft, ticket) {
-            Ok(()) => {}
-            Err((Refused::Closed, _)) => return Err(refused("queue.settle", Refused::Closed)),
-            Err(_) => self.unsaved.lock().add(namespace, body),
+        // Those that wait go first, so that facts stay in order.
+        if !self.save_again() {
+            self.unsaved.lock().add(namespace, body);
+        } else {
+            match self.log.submit(draft, ticket) {
+                Ok(()) => {}
+                Err((Refused::Closed, _)) => return Err(refused("queue.settle", Refused::Closed)),
+                Err(_) => self.unsaved.lock().add(namespace, body),
+            }
         }
         facts.iter().for_each(|fact| view.apply(fact));
         Ok(())
+    }
+
+    /// Submits what could not be written, in order; true when nothing waits any more.
+    pub(crate) fn save_again(&self) -> bool {
+        let mut unsaved = self.unsaved.lock();
+        while let Some((namespace, body)) = unsaved.first() {
+            let draft = namespace.facts_frame(body.clone(), 0, Urgency::Lazy);
+            let ticket = Ticket::Applied { namespace, body, waiter: None };
+            if let Err((_, Ticket::Applied { namespace, body, .. })) = self.log.submit(draft, ticket) {
+                unsaved.put_back(namespace, body);
+                return false;
+            }
+        }
+        true
     }
 
     /// Applies facts now, and answers with who tells when they are durable.

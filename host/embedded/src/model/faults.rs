@@ -38,6 +38,8 @@ impl Run {
         self.ran.count("disk full");
         self.world.disk.set_capacity_bytes(1);
         for _ in 0..6 {
+            // Segments that are ready are used up first.
+            self.world.embedded().roll();
             self.append();
             self.settle();
             self.world.advance(1_100);

@@ -130,7 +130,8 @@ pub(super) fn fits(stand: &Stand, found: Option<&TargetState>, now_ms: u64) -> b
             let waits = matches!(found.state, State::Scheduled | State::Retrying);
             let open = waits || matches!(found.state, State::Ready | State::InFlight | State::Held);
             let due = *due_ms <= now_ms || (waits && found.due_ms == Some(*due_ms));
-            open && due && found.attempts.len() as u32 == (*attempts).min(32)
+            // The newest attempt counts: of several that were lost with a full disk an older one may be missing.
+            open && due && found.attempts.last().map_or(0, |attempt| attempt.number) == *attempts
         }
         (Stand::Delivered, Some(found)) => found.state == State::Delivered,
         (Stand::Filtered, Some(found)) => found.state == State::Filtered,

@@ -22,7 +22,8 @@ pub(super) struct Ran(BTreeMap<&'static str, u64>);
 const MUST: [&str; 35] = [
     "append", "append delayed", "append for one", "append keyed", "deduplicated", "append in doubt", "doubt was there",
     "doubt was not there", "lease", "delivered", "filtered", "later", "held", "dead", "lease ended", "cancel", "reschedule",
-    "redrive", "purge", "expire", "advance", "snapshot", "roll", "reopen", "power cut", "kill", "sync failed", "disk full", "in order", "segment given back", "sectors lost", "lies lost", "names lost", "files torn", "no room",
+    "redrive", "purge", "expire", "advance", "snapshot", "roll", "reopen", "power cut", "kill", "sync failed", "disk full",
+    "no room", "in order", "segment given back", "sectors lost", "lies lost", "names lost", "files torn",
 ];
 
 impl Ran {
