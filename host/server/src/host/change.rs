@@ -333,3 +333,6 @@ pub fn bad_config(diagnostics: &config::Diagnostics) -> Problem {
     }
     problem
 }
+
+#[cfg(test)]
+mod tests;
