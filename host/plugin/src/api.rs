@@ -106,9 +106,13 @@ impl Guest {
     pub async fn run(&self, store: &mut Store<State>, job: &Job) -> wasmtime::Result<Answer> {
         match (self, job) {
             (Guest::TransformV0_1(guest), Job::Init) => v0_1::init_transform(guest, store).await.map(Answer::Ready),
-            (Guest::TransformV0_1(guest), Job::Apply(records)) => v0_1::apply(guest, store, records).await.map(Answer::Outcomes),
+            (Guest::TransformV0_1(guest), Job::Apply(records)) => {
+                v0_1::apply(guest, store, records).await.map(Answer::Outcomes)
+            }
             (Guest::SinkV0_1(guest), Job::Init) => v0_1::init_sink(guest, store).await.map(Answer::Ready),
-            (Guest::SinkV0_1(guest), Job::Deliver(records)) => v0_1::deliver(guest, store, records).await.map(Answer::Verdicts),
+            (Guest::SinkV0_1(guest), Job::Deliver(records)) => {
+                v0_1::deliver(guest, store, records).await.map(Answer::Verdicts)
+            }
             (Guest::TransformV0_1(_), Job::Deliver(_)) | (Guest::SinkV0_1(_), Job::Apply(_)) => {
                 unreachable!("a slot is made for one kind, and asks for that kind only")
             }

@@ -65,7 +65,9 @@ fn too_much(what: String) -> Error {
 }
 
 async fn in_child(mut child: tokio::process::Command, component: &[u8]) -> Result<Vec<u8>> {
-    let broken = |error: std::io::Error| Error::new(Kind::Internal, "plugin.compile", "the compiler cannot be run").source(error);
+    let broken = |error: std::io::Error| {
+        Error::new(Kind::Internal, "plugin.compile", "the compiler cannot be run").source(error)
+    };
     let mut child = child.spawn().map_err(broken)?;
     let mut input = child.stdin.take().expect("piped above");
     let output = child.stdout.take().expect("piped above").take(limits::COMPILED_BYTES_MAX as u64 + 1);
@@ -79,7 +81,10 @@ async fn in_child(mut child: tokio::process::Command, component: &[u8]) -> Resul
     let status = child.wait().await.map_err(broken)?;
     let (compiled, said) = (compiled.map_err(broken)?, said.map_err(broken)?);
     if compiled.len() > limits::COMPILED_BYTES_MAX {
-        return Err(too_much(format!("{} of native code", walhost_core::config::Size(limits::COMPILED_BYTES_MAX as u64))));
+        return Err(too_much(format!(
+            "{} of native code",
+            walhost_core::config::Size(limits::COMPILED_BYTES_MAX as u64)
+        )));
     }
     if status.success() {
         return Ok(compiled);
@@ -87,7 +92,9 @@ async fn in_child(mut child: tokio::process::Command, component: &[u8]) -> Resul
     let said = walhost_core::attempt::clean(String::from_utf8_lossy(&said).trim_end(), 400);
     match status.code() {
         Some(REFUSED) if !said.is_empty() => Err(inspect::rejected("plugin.compile", said)),
-        Some(code) => Err(Error::new(Kind::Internal, "plugin.compile", "the compiler failed").with("exit", code).with("said", said)),
+        Some(code) => Err(Error::new(Kind::Internal, "plugin.compile", "the compiler failed")
+            .with("exit", code)
+            .with("said", said)),
         // Killed by the kernel, or by its own abort when memory ran out.
         None => Err(too_much(format!(
             "{} s of CPU or {} of memory",
@@ -151,7 +158,9 @@ pub(crate) fn precompile(engine: &Engine, component: &[u8]) -> std::result::Resu
     let compiling = std::panic::AssertUnwindSafe(|| engine.precompile_component(component));
     match std::panic::catch_unwind(compiling) {
         Ok(Ok(code)) => Ok(code),
-        Ok(Err(error)) => Err(format!("it does not compile: {}", walhost_core::attempt::clean(&format!("{error:#}"), 400))),
+        Ok(Err(error)) => {
+            Err(format!("it does not compile: {}", walhost_core::attempt::clean(&format!("{error:#}"), 400)))
+        }
         Err(_) => Err("it does not compile: the compiler gave up on it".into()),
     }
 }

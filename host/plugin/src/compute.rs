@@ -39,7 +39,9 @@ impl Compute {
             })
             .enable_all()
             .build()
-            .map_err(|error| Error::new(Kind::Internal, "plugin.open", "the compute threads cannot be started").source(error))?;
+            .map_err(|error| {
+                Error::new(Kind::Internal, "plugin.open", "the compute threads cannot be started").source(error)
+            })?;
         Ok(Compute(Some(runtime)))
     }
 

@@ -50,7 +50,12 @@ fn open<'a>(component: Digest, fingerprint: &str, envelope: &'a [u8]) -> Result<
 
 /// Loads native code that this host compiled for this very component and engine.
 #[allow(unsafe_code)]
-pub(crate) fn load(engine: &Engine, component: Digest, fingerprint: &str, envelope: &[u8]) -> Result<Component, String> {
+pub(crate) fn load(
+    engine: &Engine,
+    component: Digest,
+    fingerprint: &str,
+    envelope: &[u8],
+) -> Result<Component, String> {
     let code = open(component, fingerprint, envelope)?;
     // SAFETY: `deserialize` runs whatever machine code it is given. This code was written by this host's own
     // compiler, for this component and this engine, and has not changed since: digest, fingerprint and

@@ -39,8 +39,9 @@ impl Room {
             slots: Mutex::new(Vec::new()),
         });
         let (ticker, weak) = (room.ticker.clone(), Arc::downgrade(&room));
-        let thread = exec::thread("wasm-epoch", move || ticker.run(&engine, &weak))
-            .map_err(|error| Error::new(Kind::Internal, "plugin.open", "the epoch thread cannot be started").source(error))?;
+        let thread = exec::thread("wasm-epoch", move || ticker.run(&engine, &weak)).map_err(|error| {
+            Error::new(Kind::Internal, "plugin.open", "the epoch thread cannot be started").source(error)
+        })?;
         *room.ticker.thread.lock() = Some(thread.thread().clone());
         Ok(room)
     }
@@ -212,7 +213,11 @@ fn probe(pool_instances: u32) -> Result<Engine> {
         match Engine::new(&config) {
             Ok(engine) => return Ok(engine),
             Err(error) => {
-                tracing::warn!(instances, cause = format!("{error:#}"), "the machine refuses a pool of instances, trying a smaller one");
+                tracing::warn!(
+                    instances,
+                    cause = format!("{error:#}"),
+                    "the machine refuses a pool of instances, trying a smaller one"
+                );
                 instances /= 2;
             }
         }

@@ -42,7 +42,10 @@ pub(crate) fn classify(error: &wasmtime::Error, state: &mut State, output_bytes_
     }
     let words = words(error);
     if words.contains("fuel allocated for hostcalls") {
-        return Broken::new(OUTPUT, format!("more than {} at once: the limit `output`", walhost_core::config::Size(output_bytes_max)));
+        return Broken::new(
+            OUTPUT,
+            format!("more than {} at once: the limit `output`", walhost_core::config::Size(output_bytes_max)),
+        );
     }
     Broken::new(TRAP, words)
 }

@@ -32,7 +32,8 @@ impl Granted {
     pub fn resolve(grants: &Grants) -> Result<Granted, String> {
         let mut granted = Granted::default();
         for grant in &grants.http {
-            let origin = one_origin(grant).map_err(|error| format!("grant http `{}`: {error}", grant.origin.escape_debug()))?;
+            let origin =
+                one_origin(grant).map_err(|error| format!("grant http `{}`: {error}", grant.origin.escape_debug()))?;
             if granted.origins.iter().any(|known| known.origin == origin.origin) {
                 return Err(format!("grant http `{}`: this origin is granted twice", origin.origin));
             }
@@ -113,7 +114,8 @@ mod tests {
 
     #[test]
     fn i31_grants_are_exact_and_their_mistakes_are_named() {
-        let granted = Granted::resolve(&grant(serde_json::json!({"http": [{"origin": "https://a.example:9200"}]}))).unwrap();
+        let granted =
+            Granted::resolve(&grant(serde_json::json!({"http": [{"origin": "https://a.example:9200"}]}))).unwrap();
         assert!(granted.origin(&Origin::parse("https://a.example:9200").unwrap()).is_some());
         for other in ["https://a.example", "http://a.example:9200", "https://b.a.example:9200"] {
             assert!(granted.origin(&Origin::parse(other).unwrap()).is_none(), "{other}");

@@ -17,16 +17,16 @@ pub fn check(bytes: &[u8]) -> Result<(), String> {
     }
     match bytes.get(..8) {
         Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(()),
-        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(
-            "it is a core module, not a component: `walhost plugin build` makes a component of it".into(),
-        ),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+            Err("it is a core module, not a component: `walhost plugin build` makes a component of it".into())
+        }
         Some([0, b'a', b's', b'm', version @ ..]) => {
             Err(format!("it is WebAssembly of an unknown version {version:02x?}: build it with a current toolchain"))
         }
         // Compiled code of wasmtime is an ELF file.
-        Some([0x7f, b'E', b'L', b'F', ..]) => Err(
-            "it is native code (a .cwasm or a program): walhost compiles components itself, send the .wasm".into(),
-        ),
+        Some([0x7f, b'E', b'L', b'F', ..]) => {
+            Err("it is native code (a .cwasm or a program): walhost compiles components itself, send the .wasm".into())
+        }
         _ if bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) => {
             Err("it is compressed: send the .wasm as it is".into())
         }

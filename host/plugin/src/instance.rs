@@ -52,7 +52,12 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// Makes one and runs its `init`.
-    pub async fn make(room: &Room, linked: &Linked, context: &Arc<Context>, bounds: Bounds) -> Result<Instance, Broken> {
+    pub async fn make(
+        room: &Room,
+        linked: &Linked,
+        context: &Arc<Context>,
+        bounds: Bounds,
+    ) -> Result<Instance, Broken> {
         let permit = room.permit().await;
         let _running = room.running();
         let mut store = Store::new(&room.engine, State::new(context.clone(), bounds.memory_bytes_max));
@@ -132,7 +137,11 @@ fn late(budget: CallBudget) -> Broken {
 }
 
 /// The future's value, or none when the wall time is over.
-async fn within<T>(clock: &Arc<dyn walhost_core::Clock>, budget: CallBudget, running: impl Future<Output = T>) -> Option<T> {
+async fn within<T>(
+    clock: &Arc<dyn walhost_core::Clock>,
+    budget: CallBudget,
+    running: impl Future<Output = T>,
+) -> Option<T> {
     match select(pin!(running), clock.sleep(budget.wall)).await {
         Either::Left((value, _)) => Some(value),
         Either::Right(((), _)) => None,

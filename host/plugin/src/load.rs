@@ -136,8 +136,10 @@ impl Plugins {
     async fn assemble(&self, digest: Digest, envelope: Vec<u8>, matched: Matched) -> Result<Loaded> {
         let inner = self.0.clone();
         exec::blocking(move || {
-            let component = deserialize::load(&inner.room.engine, digest, &inner.fingerprint, &envelope)
-                .map_err(|what| Error::new(Kind::Corrupt, "plugin.load", "native code cannot be loaded").with("cause", what))?;
+            let component =
+                deserialize::load(&inner.room.engine, digest, &inner.fingerprint, &envelope).map_err(|what| {
+                    Error::new(Kind::Corrupt, "plugin.load", "native code cannot be loaded").with("cause", what)
+                })?;
             let linked = Linked::new(&inner.room.engine, &component, &matched)
                 .map_err(|error| rejected("plugin.load", format!("it cannot be linked: {error:#}")))?;
             Ok(Loaded { linked, matched })
@@ -171,10 +173,13 @@ impl Plugins {
             outbound: inner.outbound.clone(),
         });
         let slot = Slot::open(&inner.room, &inner.compute, loaded, context, bounds).await.map_err(|broken| {
-            rejected("plugin.load", match broken.code {
-                INIT => format!("its init refuses: {}", broken.message),
-                code => format!("its first instance broke: {code}: {}", broken.message),
-            })
+            rejected(
+                "plugin.load",
+                match broken.code {
+                    INIT => format!("its init refuses: {}", broken.message),
+                    code => format!("its first instance broke: {code}: {}", broken.message),
+                },
+            )
         })?;
         inner.calls.lock().push(Arc::downgrade(&calls));
         Ok(slot)
@@ -208,7 +213,10 @@ fn bounds(limits_of: &PluginLimits, kind: PluginKind) -> std::result::Result<Bou
         PluginKind::Sink => limits::SINK_DEADLINE_MS_DEFAULT,
     };
     let within = |name: &str, value: u64, most: u64| {
-        (1..=most).contains(&value).then_some(value).ok_or_else(|| format!("limits.{name} = {value}: 1 to {most} are possible"))
+        (1..=most)
+            .contains(&value)
+            .then_some(value)
+            .ok_or_else(|| format!("limits.{name} = {value}: 1 to {most} are possible"))
     };
     let deadline_ms = limits_of.deadline.map_or(deadline_ms_default, |deadline| deadline.ms());
     Ok(Bounds {

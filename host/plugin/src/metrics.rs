@@ -9,7 +9,8 @@ use walhost_core::plugin::PluginKind;
 use walhost_core::{Digest, NamespaceName, TargetName};
 
 /// Upper bounds of the latency buckets, in seconds; the last bucket has none.
-pub const LATENCY_SECONDS: [f64; 12] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
+pub const LATENCY_SECONDS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 /// How a call ended: `ok`, or a fault's code.
 pub type Ending = &'static str;

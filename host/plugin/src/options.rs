@@ -83,10 +83,18 @@ impl LogSink for TracingSink {
     fn line(&self, line: LogLine) {
         let (namespace, target, digest) = (line.namespace.as_str(), line.target.as_str(), line.digest.short());
         match line.level {
-            LogLevel::Debug => tracing::debug!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text),
-            LogLevel::Info => tracing::info!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text),
-            LogLevel::Warn => tracing::warn!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text),
-            LogLevel::Error => tracing::error!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text),
+            LogLevel::Debug => {
+                tracing::debug!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text)
+            }
+            LogLevel::Info => {
+                tracing::info!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text)
+            }
+            LogLevel::Warn => {
+                tracing::warn!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text)
+            }
+            LogLevel::Error => {
+                tracing::error!(target: "plugin", namespace, slot_target = target, digest, "{}", line.text)
+            }
         }
     }
 }

@@ -9,8 +9,8 @@ use crate::engine::Room;
 use crate::fault::Broken;
 use crate::host::Context;
 use crate::instance::{Bounds, Instance};
-use crate::load::Loaded;
 use crate::limits;
+use crate::load::Loaded;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,9 @@ impl Slot {
     /// Makes an instance and runs its `init`.
     pub async fn try_instance(self: &Arc<Self>) -> Result<Instance, Broken> {
         let slot = self.clone();
-        self.compute.run(async move { Instance::make(&slot.room, &slot.loaded.linked, &slot.context, slot.bounds).await }).await
+        self.compute
+            .run(async move { Instance::make(&slot.room, &slot.loaded.linked, &slot.context, slot.bounds).await })
+            .await
     }
 
     /// Keeps an instance for the next job, unless it has served its time.
@@ -119,7 +121,8 @@ impl Slot {
     pub fn expire(&self) {
         let now = self.room.clock.monotonic();
         let idle_max = Duration::from_millis(limits::INSTANCE_IDLE_MS_MAX);
-        let old: Vec<_> = self.idle.lock().extract_if(.., |instance| now.saturating_sub(instance.used_at()) > idle_max).collect();
+        let old: Vec<_> =
+            self.idle.lock().extract_if(.., |instance| now.saturating_sub(instance.used_at()) > idle_max).collect();
         drop(old);
     }
 }

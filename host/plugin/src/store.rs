@@ -38,9 +38,13 @@ impl Store {
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, fingerprint: &str) -> Result<Store> {
         let (components, compiled) = (dir.join("components"), dir.join("compiled").join(fingerprint));
         for directory in [&components, &compiled] {
-            disk.create_dir_all(directory).and_then(|()| disk.sync_dir(directory)).map_err(|error| broken("plugin.open", error))?;
+            disk.create_dir_all(directory)
+                .and_then(|()| disk.sync_dir(directory))
+                .map_err(|error| broken("plugin.open", error))?;
         }
-        disk.sync_dir(&dir.join("compiled")).and_then(|()| disk.sync_dir(dir)).map_err(|error| broken("plugin.open", error))?;
+        disk.sync_dir(&dir.join("compiled"))
+            .and_then(|()| disk.sync_dir(dir))
+            .map_err(|error| broken("plugin.open", error))?;
         Ok(Store { disk, components, compiled })
     }
 
@@ -67,7 +71,8 @@ impl Store {
             return Ok(None);
         };
         if crate::inspect::digest(&bytes) != digest {
-            return Err(Error::new(Kind::Corrupt, "plugin.get", "the component on disk is damaged: store it again").with("digest", digest));
+            return Err(Error::new(Kind::Corrupt, "plugin.get", "the component on disk is damaged: store it again")
+                .with("digest", digest));
         }
         Ok(Some(bytes))
     }
@@ -90,14 +95,16 @@ impl Store {
     fn describe_again(&self, digest: Digest, size_bytes: u64) -> Result<Option<PluginInfo>> {
         let Some(component) = self.get(digest)? else { return Ok(None) };
         let matched = crate::inspect::examine(&component)?;
-        let description = Description { kind: matched.kind, world: matched.world, imports: matched.imports, stored_at_ms: 0 };
+        let description =
+            Description { kind: matched.kind, world: matched.world, imports: matched.imports, stored_at_ms: 0 };
         Ok(Some(describe(digest, description, size_bytes)))
     }
 
     /// All that are kept, by digest. A file that is none of ours is left alone.
     pub fn list(&self) -> Result<Vec<PluginInfo>> {
         let names = self.disk.list(&self.components).map_err(|error| broken("plugin.list", error))?;
-        let digests = names.iter().filter_map(|entry| Digest::parse(entry.name.strip_prefix("sha256-")?.strip_suffix(".wasm")?));
+        let digests =
+            names.iter().filter_map(|entry| Digest::parse(entry.name.strip_prefix("sha256-")?.strip_suffix(".wasm")?));
         let mut infos = Vec::new();
         for digest in digests {
             match self.info(digest) {

@@ -18,26 +18,36 @@ use walhost_core::transform::Output;
 use walhost_core::{Blame, Failure, Headers, Outcome, Record, Verdict};
 
 /// One outcome for each record, within `output_bytes_max`.
-pub(crate) fn outcomes(raw: Vec<RawOutcome>, records: &[Record], output_bytes_max: u64) -> Result<Vec<Outcome>, Broken> {
+pub(crate) fn outcomes(
+    raw: Vec<RawOutcome>,
+    records: &[Record],
+    output_bytes_max: u64,
+) -> Result<Vec<Outcome>, Broken> {
     counted(raw.len(), records.len(), "outcomes")?;
     let mut room = Bytes { left: output_bytes_max, max: output_bytes_max };
     raw.into_iter().zip(records).map(|(raw, record)| outcome(raw, record, &mut room)).collect()
 }
 
 /// One verdict for each record, within `output_bytes_max`.
-pub(crate) fn verdicts(raw: Vec<RawVerdict>, records: &[Record], output_bytes_max: u64) -> Result<Vec<Verdict>, Broken> {
+pub(crate) fn verdicts(
+    raw: Vec<RawVerdict>,
+    records: &[Record],
+    output_bytes_max: u64,
+) -> Result<Vec<Verdict>, Broken> {
     counted(raw.len(), records.len(), "verdicts")?;
     let mut room = Bytes { left: output_bytes_max, max: output_bytes_max };
     raw.into_iter()
         .map(|raw| {
             Ok(match raw {
                 RawVerdict::Delivered => Verdict::Delivered,
-                RawVerdict::Retry(why, after) => {
-                    Verdict::Retry { failure: failure(&why, "plugin-retry", Blame::Record, &mut room)?, after: wait(after) }
-                }
-                RawVerdict::Throttle(why, after) => {
-                    Verdict::Throttle { failure: failure(&why, "plugin-throttle", Blame::Target, &mut room)?, after: wait(after) }
-                }
+                RawVerdict::Retry(why, after) => Verdict::Retry {
+                    failure: failure(&why, "plugin-retry", Blame::Record, &mut room)?,
+                    after: wait(after),
+                },
+                RawVerdict::Throttle(why, after) => Verdict::Throttle {
+                    failure: failure(&why, "plugin-throttle", Blame::Target, &mut room)?,
+                    after: wait(after),
+                },
                 RawVerdict::Reject(why) => {
                     Verdict::Reject { failure: failure(&why, "plugin-reject", Blame::Record, &mut room)? }
                 }
@@ -59,13 +69,18 @@ fn outcome(raw: RawOutcome, record: &Record, room: &mut Bytes) -> Result<Outcome
         // Nothing in its place is a record that is done.
         RawOutcome::Emit(outputs) if outputs.is_empty() => Outcome::Filter,
         RawOutcome::Emit(outputs) if outputs.len() > OUTPUTS_MAX => {
-            return Err(wrong(record, format!("{} outputs of one record: at most {OUTPUTS_MAX} are possible", outputs.len())));
+            return Err(wrong(
+                record,
+                format!("{} outputs of one record: at most {OUTPUTS_MAX} are possible", outputs.len()),
+            ));
         }
         RawOutcome::Emit(outputs) => {
             Outcome::Emit(outputs.into_iter().map(|raw| output(raw, record, room)).collect::<Result<_, _>>()?)
         }
         RawOutcome::Filter => Outcome::Filter,
-        RawOutcome::Retry(why, after) => Outcome::Retry(failure(&why, "plugin-retry", Blame::Record, room)?, wait(after)),
+        RawOutcome::Retry(why, after) => {
+            Outcome::Retry(failure(&why, "plugin-retry", Blame::Record, room)?, wait(after))
+        }
         RawOutcome::Reject(why) => Outcome::Reject(failure(&why, "plugin-reject", Blame::Record, room)?),
     })
 }
@@ -78,7 +93,10 @@ fn output(raw: RawOutput, record: &Record, room: &mut Bytes) -> Result<Output, B
         return Err(wrong(record, format!("a key of {} bytes: at most {KEY_BYTES_MAX} are possible", key.len())));
     }
     if raw.value.len() > RECORD_BYTES_HARD_MAX {
-        return Err(wrong(record, format!("a value of {} bytes: at most {RECORD_BYTES_HARD_MAX} are possible", raw.value.len())));
+        return Err(wrong(
+            record,
+            format!("a value of {} bytes: at most {RECORD_BYTES_HARD_MAX} are possible", raw.value.len()),
+        ));
     }
     if raw.headers.len() > HEADERS_MAX {
         return Err(wrong(record, format!("{} headers: at most {HEADERS_MAX} are possible", raw.headers.len())));
@@ -101,7 +119,8 @@ fn header(name: &str, value: &[u8], record: &Record) -> Result<HeaderName, Strin
         return Err(format!("the header `{}` is too long", shown()));
     }
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{}` is no header name", shown()))?;
-    HeaderValue::from_bytes(value).map_err(|_| format!("the header `{}` has bytes that no header can carry", shown()))?;
+    HeaderValue::from_bytes(value)
+        .map_err(|_| format!("the header `{}` has bytes that no header can carry", shown()))?;
     if hosts(&name) && !record.headers.iter().any(|(own, bytes)| own == name.as_str() && bytes == value) {
         return Err(format!("the header `{}` is the host's to set", shown()));
     }

@@ -86,10 +86,16 @@ pub(crate) fn link(linker: &mut Linker<State>, component: &Component) -> wasmtim
 /// The host's side of every resource of `wasi:http`: nobody can make one.
 struct Denied;
 
-fn deny(closed: &mut LinkerInstance<'_, State>, interface: &str, name: &str, item: &ComponentItem) -> wasmtime::Result<()> {
+fn deny(
+    closed: &mut LinkerInstance<'_, State>,
+    interface: &str,
+    name: &str,
+    item: &ComponentItem,
+) -> wasmtime::Result<()> {
     match item {
         ComponentItem::ComponentFunc(_) => {
-            let sentence = format!("{interface} {name} is closed: import walhost:plugin/http and have the origin granted");
+            let sentence =
+                format!("{interface} {name} is closed: import walhost:plugin/http and have the origin granted");
             closed.func_new(name, move |_, _, _, _| Err(wasmtime::Error::msg(sentence.clone())))
         }
         ComponentItem::Resource(_) => {

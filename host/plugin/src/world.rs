@@ -72,9 +72,7 @@ fn matched(found: &Resolve, world: WorldId) -> Result<Matched, String> {
         .zip(&*PARSED)
         .find(|((_, number, _), _)| compatible(number, &asked))
         .map(|((version, number, _), parsed)| (*version, *number, parsed))
-        .ok_or_else(|| {
-            format!("it is built for walhost:plugin@{asked}; this host serves {}", versions().join(", "))
-        })?;
+        .ok_or_else(|| format!("it is built for walhost:plugin@{asked}; this host serves {}", versions().join(", ")))?;
     let name = match kind {
         PluginKind::Transform => "transform-plugin",
         PluginKind::Sink => "sink-plugin",
@@ -113,7 +111,10 @@ fn kind_of(exports: &[(String, InterfaceId)]) -> Result<(PluginKind, String), St
         (None, None) => {
             let has = match exports {
                 [] => "it exports no interface".to_owned(),
-                _ => format!("it exports {}", exports.iter().take(8).map(|(name, _)| format!("`{}`", clean(name))).collect::<Vec<_>>().join(", ")),
+                _ => format!(
+                    "it exports {}",
+                    exports.iter().take(8).map(|(name, _)| format!("`{}`", clean(name))).collect::<Vec<_>>().join(", ")
+                ),
             };
             let newest = SERVED[0].1;
             Err(format!("{has}; a plugin exports `{PACKAGE}transform@{newest}` or `{PACKAGE}sink@{newest}`"))
@@ -131,12 +132,16 @@ fn check_import(
 ) -> Result<(), String> {
     let shown = clean(full);
     let Some(id) = id else {
-        return Err(format!("it imports `{shown}`, which no host offers: only interfaces of walhost:plugin and WASI 0.2 are linked"));
+        return Err(format!(
+            "it imports `{shown}`, which no host offers: only interfaces of walhost:plugin and WASI 0.2 are linked"
+        ));
     };
     if full.starts_with("wasi:") {
         return match crate::wasi::links(full) {
             true => Ok(()),
-            false => Err(format!("it imports `{shown}`, which is not linked: only WASI 0.2 without files and sockets is")),
+            false => {
+                Err(format!("it imports `{shown}`, which is not linked: only WASI 0.2 without files and sockets is"))
+            }
         };
     }
     if let Some((name, offer)) = offered.iter().find(|(name, _)| same_interface(full, name)) {
@@ -168,7 +173,10 @@ fn interfaces(resolve: &Resolve, world: WorldId, side: Side) -> Vec<(String, Int
 }
 
 /// All imports; a function or a type that is imported outside of any interface has none.
-fn items(resolve: &Resolve, world: WorldId) -> impl Iterator<Item = Result<(String, Option<InterfaceId>), String>> + '_ {
+fn items(
+    resolve: &Resolve,
+    world: WorldId,
+) -> impl Iterator<Item = Result<(String, Option<InterfaceId>), String>> + '_ {
     resolve.worlds[world].imports.iter().filter_map(|(key, item)| {
         let name = resolve.name_world_key(key);
         match item {

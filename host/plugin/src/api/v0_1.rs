@@ -119,7 +119,9 @@ fn ask(request: http_types::Request) -> Ask {
     }
 }
 
-fn response(answer: std::result::Result<Answer, Refusal>) -> std::result::Result<http_types::Response, http_types::Failure> {
+fn response(
+    answer: std::result::Result<Answer, Refusal>,
+) -> std::result::Result<http_types::Response, http_types::Failure> {
     match answer {
         Ok(answer) => Ok(http_types::Response { status: answer.status, headers: answer.headers, body: answer.value }),
         Err(Refusal::Denied(text)) => Err(http_types::Failure::Denied(text)),
@@ -135,7 +137,10 @@ impl transform_world::walhost::plugin::types::Host for State {}
 impl sink_world::walhost::plugin::types::Host for State {}
 
 impl http_types::Host for State {
-    async fn send(&mut self, request: http_types::Request) -> std::result::Result<http_types::Response, http_types::Failure> {
+    async fn send(
+        &mut self,
+        request: http_types::Request,
+    ) -> std::result::Result<http_types::Response, http_types::Failure> {
         response(State::send(self, ask(request)).await)
     }
     async fn send_all(
@@ -185,7 +190,11 @@ macro_rules! batch {
 }
 
 /// Records in, one outcome each out.
-pub(super) async fn apply(guest: &Transform, store: &mut Store<State>, records: &[walhost_core::Record]) -> Result<Vec<RawOutcome>> {
+pub(super) async fn apply(
+    guest: &Transform,
+    store: &mut Store<State>,
+    records: &[walhost_core::Record],
+) -> Result<Vec<RawOutcome>> {
     use transform_types::{Outcome, Output};
     use transform_world::walhost::plugin::types::{HeaderParam, Record};
     let (headers, ends) = lower!(HeaderParam, records);
@@ -207,7 +216,11 @@ pub(super) async fn apply(guest: &Transform, store: &mut Store<State>, records: 
 }
 
 /// Records in, one verdict each out.
-pub(super) async fn deliver(guest: &Sink, store: &mut Store<State>, records: &[walhost_core::Record]) -> Result<Vec<RawVerdict>> {
+pub(super) async fn deliver(
+    guest: &Sink,
+    store: &mut Store<State>,
+    records: &[walhost_core::Record],
+) -> Result<Vec<RawVerdict>> {
     use sink_types::Verdict;
     use sink_world::walhost::plugin::types::{Header, Record};
     let (headers, ends) = lower!(Header, records);
@@ -216,7 +229,9 @@ pub(super) async fn deliver(guest: &Sink, store: &mut Store<State>, records: &[w
     let verdict = |verdict| match verdict {
         Verdict::Delivered => RawVerdict::Delivered,
         Verdict::Retry(later) => RawVerdict::Retry(reason(later.reason.code, later.reason.message), later.after_ms),
-        Verdict::Throttle(later) => RawVerdict::Throttle(reason(later.reason.code, later.reason.message), later.after_ms),
+        Verdict::Throttle(later) => {
+            RawVerdict::Throttle(reason(later.reason.code, later.reason.message), later.after_ms)
+        }
         Verdict::Reject(why) => RawVerdict::Reject(reason(why.code, why.message)),
     };
     Ok(verdicts.into_iter().map(verdict).collect())

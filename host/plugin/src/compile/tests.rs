@@ -9,7 +9,8 @@ fn child(script: &str, clock: Arc<dyn Clock>) -> Compiler {
 }
 
 async fn fails(script: &str, kind: Kind, words: &str) {
-    let error = child(script, Arc::new(SystemClock::default())).compile(&Bytes::from(vec![0; 300_000])).await.unwrap_err();
+    let error =
+        child(script, Arc::new(SystemClock::default())).compile(&Bytes::from(vec![0; 300_000])).await.unwrap_err();
     assert!(error.kind() == kind && error.to_string().contains(words), "{script}: {error}");
 }
 
@@ -27,7 +28,10 @@ async fn i35_a_child_that_the_kernel_ends_used_too_much() {
 
 #[tokio::test]
 async fn i35_a_child_sees_nothing_of_the_hosts_environment() {
-    let output = child("cat >/dev/null; env | grep -v '^PWD=' | grep -v '^_=' | grep -v '^SHLVL='; exit 0", Arc::new(SystemClock::default()));
+    let output = child(
+        "cat >/dev/null; env | grep -v '^PWD=' | grep -v '^_=' | grep -v '^SHLVL='; exit 0",
+        Arc::new(SystemClock::default()),
+    );
     let seen = output.compile(&Bytes::from_static(b"x")).await.unwrap();
     assert!(seen.is_empty(), "{}", String::from_utf8_lossy(&seen));
 }

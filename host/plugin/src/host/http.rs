@@ -87,7 +87,6 @@ struct Caller {
 }
 
 impl Caller {
-
     async fn exchange(&self, ask: Ask, room: &Room) -> Result<Answer, Refusal> {
         let (request, grant) = self.admit(&ask)?;
         let request = walhost_net::Request { value: Bytes::from(ask.value), ..request };
@@ -97,7 +96,9 @@ impl Caller {
         }
         let bytes_max = room.reserve(grant.response_bytes_max).await;
         if bytes_max == 0 {
-            return Err(Refusal::TooLarge("the answers before this one used up the room for answers; it was not sent".into()));
+            return Err(Refusal::TooLarge(
+                "the answers before this one used up the room for answers; it was not sent".into(),
+            ));
         }
         let sent = self.context.outbound.send(request, &grant.allow, timeout, bytes_max as usize).await;
         room.release(bytes_max, sent.as_ref().map_or(0, |response| response.value.len() as u64));
@@ -128,7 +129,9 @@ impl Caller {
         }
         let mut headers = HeaderMap::new();
         for (name, value) in &ask.headers {
-            let wrong = |what: &str| Refusal::Denied(format!("the header `{}`: {what}", walhost_core::attempt::clean(name, 64)));
+            let wrong = |what: &str| {
+                Refusal::Denied(format!("the header `{}`: {what}", walhost_core::attempt::clean(name, 64)))
+            };
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong("this is no header name"))?;
             if walhost_net::client::is_framing(&name) {
                 return Err(wrong("it belongs to HTTP's own framing"));
@@ -259,6 +262,9 @@ mod tests {
         headers.insert("x-echo", HeaderValue::from_static("got Bearer 0123456789"));
         headers.insert("x-other", HeaderValue::from_static("y"));
         assert_eq!(visible(&headers, &grant), [("x-other".to_owned(), b"y".to_vec())]);
-        assert_eq!(hide(b"a Bearer 0123456789 b Bearer 0123456789".to_vec(), &grant), b"a ***************** b *****************");
+        assert_eq!(
+            hide(b"a Bearer 0123456789 b Bearer 0123456789".to_vec(), &grant),
+            b"a ***************** b *****************"
+        );
     }
 }

@@ -27,7 +27,9 @@ async fn contained(component: Vec<u8>, code: &str, words: &str) -> (Fault, Bench
     let calls = bench.plugins.calls().into_iter().find(|calls| Some(calls.digest) == hostile.digest()).unwrap();
     let snapshot = calls.snapshot();
     assert_eq!(snapshot.instances, 2, "one before the fault, one after");
-    assert!(snapshot.endings.contains(&(crate::metrics::ENDINGS.iter().copied().find(|known| *known == code).unwrap(), 1)));
+    assert!(
+        snapshot.endings.contains(&(crate::metrics::ENDINGS.iter().copied().find(|known| *known == code).unwrap(), 1))
+    );
     assert!(snapshot.memory_bytes_peak <= 4 << 20, "never above its limit");
     (fault, bench)
 }
@@ -69,14 +71,21 @@ async fn i30_a_guest_that_never_stops_asking_for_memory_runs_out_of_cpu() {
 
 #[tokio::test]
 async fn i30_endless_recursion_overflows_its_own_stack() {
-    contained(does("(return (call $run (local.get $batch) (local.get $count)))"), "plugin-trap", "call stack exhausted").await;
+    contained(
+        does("(return (call $run (local.get $batch) (local.get $count)))"),
+        "plugin-trap",
+        "call stack exhausted",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn i37_too_few_and_too_many_outcomes_are_a_fault() {
     let none = format!("(local.set $i (i32.const 0)) {RETURN_LIST}");
     contained(does(&none), "plugin-count", "0 outcomes for 1 records").await;
-    let many = format!("(local.set $answers (call $new (i32.const 400))) (memory.fill (local.get $answers) (i32.const 0) (i32.const 400)) (local.set $i (i32.const 10)) {RETURN_LIST}");
+    let many = format!(
+        "(local.set $answers (call $new (i32.const 400))) (memory.fill (local.get $answers) (i32.const 0) (i32.const 400)) (local.set $i (i32.const 10)) {RETURN_LIST}"
+    );
     contained(does(&many), "plugin-count", "10 outcomes for 1 records").await;
 }
 
@@ -84,7 +93,9 @@ async fn i37_too_few_and_too_many_outcomes_are_a_fault() {
 async fn i30_a_list_of_a_million_outcomes_is_not_even_read() {
     let huge = format!("(local.set $i (i32.const 1000000)) {RETURN_LIST}");
     contained(does(&huge), "plugin-trap", "out of bounds").await;
-    let grown = format!("(drop (memory.grow (i32.const 46))) (local.set $answers (i32.const 65536)) (memory.fill (local.get $answers) (i32.const 0) (i32.const 3000000)) (local.set $i (i32.const 75000)) {RETURN_LIST}");
+    let grown = format!(
+        "(drop (memory.grow (i32.const 46))) (local.set $answers (i32.const 65536)) (memory.fill (local.get $answers) (i32.const 0) (i32.const 3000000)) (local.set $i (i32.const 75000)) {RETURN_LIST}"
+    );
     contained(does(&grown), "plugin-output", "limit `output`").await;
 }
 
@@ -92,7 +103,11 @@ async fn i30_a_list_of_a_million_outcomes_is_not_even_read() {
 fn emits(bytes: u32, header: Option<(&str, &str)>) -> String {
     let header = header.map_or(String::new(), |(name, value)| {
         let bytes = format!("{name}{value}");
-        let stores: String = bytes.bytes().enumerate().map(|(at, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 4096 + at)).collect();
+        let stores: String = bytes
+            .bytes()
+            .enumerate()
+            .map(|(at, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", 4096 + at))
+            .collect();
         format!(
             "{stores} (i32.store (i32.const 3000) (i32.const 4096)) (i32.store (i32.const 3004) (i32.const {}))
              (i32.store (i32.const 3008) (i32.const {})) (i32.store (i32.const 3012) (i32.const {}))
@@ -114,7 +129,12 @@ fn emits(bytes: u32, header: Option<(&str, &str)>) -> String {
 #[tokio::test]
 async fn i37_a_huge_output_is_a_fault_and_one_within_bounds_is_not() {
     contained(does(&emits(1_100_000, None)), "plugin-trap", "out of bounds").await;
-    contained(does(&format!("(drop (memory.grow (i32.const 46))) {}", emits(2_500_000, None))), "plugin-output", "limit `output`").await;
+    contained(
+        does(&format!("(drop (memory.grow (i32.const 46))) {}", emits(2_500_000, None))),
+        "plugin-output",
+        "limit `output`",
+    )
+    .await;
     contained(does(&emits(70_000, None)), "plugin-output", "64KiB").await;
     let bench = Bench::new();
     let fits = bench.transform(does(&emits(60_000, Some(("X-A", "b")))), |_| {}).await.unwrap();
@@ -135,7 +155,9 @@ async fn i37_malformed_headers_and_names_of_the_host_are_a_fault() {
 
 #[tokio::test]
 async fn i37_an_unknown_case_and_text_that_is_not_utf8_are_traps() {
-    let case = format!("(i32.store8 (i32.const 2800) (i32.const 77)) (local.set $answers (i32.const 2800)) (local.set $i (i32.const 1)) {RETURN_LIST}");
+    let case = format!(
+        "(i32.store8 (i32.const 2800) (i32.const 77)) (local.set $answers (i32.const 2800)) (local.set $i (i32.const 1)) {RETURN_LIST}"
+    );
     contained(does(&case), "plugin-trap", "").await;
     let code = format!(
         "(memory.fill (i32.const 2800) (i32.const 0) (i32.const 40)) (i32.store8 (i32.const 2800) (i32.const 4))
@@ -182,8 +204,12 @@ async fn i30_a_sleep_ends_with_the_deadline() {
 #[tokio::test]
 async fn i30_short_sleeps_without_end_run_out_of_time_too() {
     let bench = Bench::new();
-    let naps = Guest { run: "(loop $again (local.set $i (call $subscribe (i64.const 1000))) (call $block (local.get $i)) (call $drop (local.get $i)) (br $again))", ..CLOCK };
-    let hostile = bench.transform(naps.build(), |spec| spec.limits.deadline = Some("200ms".parse().unwrap())).await.unwrap();
+    let naps = Guest {
+        run: "(loop $again (local.set $i (call $subscribe (i64.const 1000))) (call $block (local.get $i)) (call $drop (local.get $i)) (br $again))",
+        ..CLOCK
+    };
+    let hostile =
+        bench.transform(naps.build(), |spec| spec.limits.deadline = Some("200ms".parse().unwrap())).await.unwrap();
     assert_eq!(hostile.apply(&evil()).await.unwrap_err().code, "plugin-deadline");
     serves(&*hostile).await;
 }
@@ -234,9 +260,11 @@ async fn i31_wasi_is_closed_no_environment_and_bounded_random() {
         (import "wasi:random/random@0.2.6" "get-random-bytes" (func $random (param i64 i32)))"#;
     let empty = "(call $environment (i32.const 3000)) (if (i32.load (i32.const 3004)) (then unreachable))";
     let bench = Bench::new();
-    let looks = bench.transform(Guest { imports, items, run: empty, ..Guest::default() }.build(), |_| {}).await.unwrap();
+    let looks =
+        bench.transform(Guest { imports, items, run: empty, ..Guest::default() }.build(), |_| {}).await.unwrap();
     assert!(looks.apply(&evil()).await.is_ok());
-    let greedy = Guest { imports, items, run: "(call $random (i64.const 1000000000000) (i32.const 3000))", ..Guest::default() };
+    let greedy =
+        Guest { imports, items, run: "(call $random (i64.const 1000000000000) (i32.const 3000))", ..Guest::default() };
     contained(greedy.build(), "plugin-trap", "").await;
 }
 

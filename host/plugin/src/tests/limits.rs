@@ -26,7 +26,11 @@ async fn i32_a_warm_instance_is_used_again_and_a_cancelled_one_never() {
 async fn i32_state_of_a_guest_survives_good_calls_only() {
     // Counts its calls in a global and passes; on `!` it traps unless it has counted at least two.
     let items = "(global $calls (mut i32) (i32.const 0))";
-    let guest = Guest { items, run: "(global.set $calls (i32.add (global.get $calls) (i32.const 1))) (if (i32.gt_u (global.get $calls) (i32.const 2)) (then unreachable))", ..Guest::default() };
+    let guest = Guest {
+        items,
+        run: "(global.set $calls (i32.add (global.get $calls) (i32.const 1))) (if (i32.gt_u (global.get $calls) (i32.const 2)) (then unreachable))",
+        ..Guest::default()
+    };
     let bench = Bench::new();
     let transform = bench.transform(guest.build(), |_| {}).await.unwrap();
     for _ in 0..3 {
@@ -107,7 +111,8 @@ async fn i30_hostile_neighbours_leave_compute_threads_to_others() {
         options.pool_instances = 16;
     });
     let neighbour = bench.transform(passes(), |_| {}).await.unwrap();
-    let hostile = bench.transform(does("(loop $again (br $again))"), |spec| spec.limits.instances = Some(4)).await.unwrap();
+    let hostile =
+        bench.transform(does("(loop $again (br $again))"), |spec| spec.limits.instances = Some(4)).await.unwrap();
     let batch = evil();
     let storms = futures_util::future::join_all((0..4).map(|_| hostile.apply(&batch)));
     let served = async {

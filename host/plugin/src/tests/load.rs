@@ -47,7 +47,8 @@ async fn i36_what_is_not_a_component_is_refused_with_its_own_sentence() {
 async fn i31_an_unknown_import_is_refused_by_its_name() {
     let bench = Bench::new();
     let items = r#"(import "other:things/launch@1.0.0" "missiles" (func $launch))"#;
-    let guest = Guest { imports: "import other:things/launch@1.0.0;", items, run: "(call $launch)", ..Guest::default() };
+    let guest =
+        Guest { imports: "import other:things/launch@1.0.0;", items, run: "(call $launch)", ..Guest::default() };
     refused(&bench, guest.build(), "other:things/launch@1.0.0").await;
     let component = wat::parse_str(r#"(component (import "log" (func)))"#).unwrap();
     refused(&bench, component, "exports no interface").await;
@@ -67,18 +68,26 @@ async fn a_mismatch_is_said_in_words() {
     let frozen = include_str!("../../../../wit/0.1.0/plugin.wit");
     let fewer = frozen.replace("    appended-at-ms: u64,\n", "");
     assert_ne!(fewer, frozen);
-    refused(&bench, Guest { wit: &fewer, ..Guest::default() }.build(), "expected 7 fields, found 6: missing `appended-at-ms`").await;
+    refused(
+        &bench,
+        Guest { wit: &fewer, ..Guest::default() }.build(),
+        "expected 7 fields, found 6: missing `appended-at-ms`",
+    )
+    .await;
     let other = frozen.replace("    attempt: u32,\n", "    attempt: u64,\n");
     assert_ne!(other, frozen);
-    refused(&bench, Guest { wit: &other, ..Guest::default() }.build(), "field `attempt`: expected u32, found u64").await;
+    refused(&bench, Guest { wit: &other, ..Guest::default() }.build(), "field `attempt`: expected u32, found u64")
+        .await;
 }
 
 #[tokio::test]
 async fn a_version_that_is_not_served_is_named_and_so_are_those_that_are() {
     let bench = Bench::new();
-    let empty = wat::parse_str(r#"(component (instance $i) (export "walhost:plugin/transform@9.0.0" (instance $i)))"#).unwrap();
+    let empty =
+        wat::parse_str(r#"(component (instance $i) (export "walhost:plugin/transform@9.0.0" (instance $i)))"#).unwrap();
     refused(&bench, empty, "walhost:plugin@9.0.0; this host serves 0.1.0").await;
-    let half = wat::parse_str(r#"(component (instance $i) (export "walhost:plugin/transform@0.1.0" (instance $i)))"#).unwrap();
+    let half =
+        wat::parse_str(r#"(component (instance $i) (export "walhost:plugin/transform@0.1.0" (instance $i)))"#).unwrap();
     refused(&bench, half, "lifecycle").await;
     let both = wat::parse_str(
         r#"(component (instance $i) (export "walhost:plugin/transform@0.1.0" (instance $i)) (export "walhost:plugin/sink@0.1.0" (instance $i)))"#,
@@ -111,7 +120,11 @@ async fn i33_an_init_that_fails_traps_or_never_ends_refuses_the_load() {
 async fn limits_and_settings_that_cannot_be_kept_are_refused() {
     let bench = Bench::new();
     for (change, words) in [
-        (Box::new(|spec: &mut PluginSpec| spec.limits.memory = Some("2GiB".parse().unwrap())) as Box<dyn FnOnce(&mut PluginSpec)>, "memory"),
+        (
+            Box::new(|spec: &mut PluginSpec| spec.limits.memory = Some("2GiB".parse().unwrap()))
+                as Box<dyn FnOnce(&mut PluginSpec)>,
+            "memory",
+        ),
         (Box::new(|spec: &mut PluginSpec| spec.limits.instances = Some(0)), "instances"),
         (Box::new(|spec: &mut PluginSpec| spec.limits.deadline = Some("1h".parse().unwrap())), "deadline"),
         (Box::new(|spec: &mut PluginSpec| spec.settings = serde_json::json!([1])), "JSON object"),
@@ -160,7 +173,8 @@ async fn a_guest_sees_its_settings_and_its_own_place() {
         (import "walhost:plugin/context@0.1.0" "namespace" (func $namespace (param i32)))
         (import "walhost:plugin/context@0.1.0" "time-left-ms" (func $left (result i64)))
         (import "walhost:plugin/log@0.1.0" "log" (func $log (param i32 i32 i32 i32 i32)))"#;
-    let say = "(call $log (i32.const 2) (i32.load (i32.const 3000)) (i32.load (i32.const 3004)) (i32.const 0) (i32.const 0))";
+    let say =
+        "(call $log (i32.const 2) (i32.load (i32.const 3000)) (i32.load (i32.const 3004)) (i32.const 0) (i32.const 0))";
     let run = format!(
         "(call $settings (i32.const 3000)) {say} (call $namespace (i32.const 3000)) {say}
          (if (i64.gt_u (call $left) (i64.const 2000)) (then unreachable))"

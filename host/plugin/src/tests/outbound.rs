@@ -32,7 +32,10 @@ fn server(answer: &'static str) -> (u16, std::sync::mpsc::Receiver<String>) {
 /// A sink that sends one request and logs the body of the answer, or the text of the failure.
 fn sends(url: &str, method: &str) -> Vec<u8> {
     let bytes = |at: usize, text: &str| -> String {
-        text.bytes().enumerate().map(|(place, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", at + place)).collect()
+        text.bytes()
+            .enumerate()
+            .map(|(place, byte)| format!("(i32.store8 (i32.const {}) (i32.const {byte}))", at + place))
+            .collect()
     };
     let items = r#"
         (import "walhost:plugin/http@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
@@ -57,7 +60,8 @@ fn sends(url: &str, method: &str) -> Vec<u8> {
 /// What the sink logged: the body, or the failure's text.
 async fn said(url: &str, method: &str, grants: serde_json::Value) -> String {
     let bench = Bench::new();
-    let sink = bench.sink(sends(url, method), |spec| spec.grants = serde_json::from_value(grants).unwrap()).await.unwrap();
+    let sink =
+        bench.sink(sends(url, method), |spec| spec.grants = serde_json::from_value(grants).unwrap()).await.unwrap();
     assert_eq!(sink.deliver(&evil()).await.unwrap(), [Verdict::Delivered]);
     bench.lines().join("\n")
 }
@@ -67,7 +71,9 @@ async fn i31_a_granted_origin_answers_and_the_host_adds_its_header_unseen() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "Bearer 0123456789\n").unwrap();
-    let (port, heads) = server("HTTP/1.1 200 OK\r\ncontent-length: 31\r\nx-echo: Bearer 0123456789\r\n\r\nyou said Bearer 0123456789. bye");
+    let (port, heads) = server(
+        "HTTP/1.1 200 OK\r\ncontent-length: 31\r\nx-echo: Bearer 0123456789\r\n\r\nyou said Bearer 0123456789. bye",
+    );
     let origin = format!("http://127.0.0.1:{port}");
     let grants = serde_json::json!({"http": [{"origin": origin, "cidrs": ["127.0.0.0/8"], "headers": {"authorization": {"file": secret}}}]});
     let answer = said(&format!("{origin}/a?b"), "GET", grants).await;
@@ -176,14 +182,17 @@ fn sends_all(url: &str, count: u32, parallel: u32) -> Vec<u8> {
 async fn i30_send_all_is_bounded_in_number_and_in_flight() {
     let (port, heads) = server("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok");
     let origin = format!("http://127.0.0.1:{port}");
-    let grants: Grants =
-        serde_json::from_value(serde_json::json!({"http": [{"origin": origin, "cidrs": ["127.0.0.0/8"], "parallel": 2}]})).unwrap();
+    let grants: Grants = serde_json::from_value(
+        serde_json::json!({"http": [{"origin": origin, "cidrs": ["127.0.0.0/8"], "parallel": 2}]}),
+    )
+    .unwrap();
     let bench = Bench::new();
     let sink = bench.sink(sends_all(&format!("{origin}/"), 20, 0), |spec| spec.grants = grants.clone()).await.unwrap();
     assert_eq!(sink.deliver(&evil()).await.unwrap(), [Verdict::Delivered]);
     assert_eq!(bench.lines().len(), 20);
     assert_eq!(heads.iter().take(20).count(), 20);
-    let flood = bench.sink(sends_all(&format!("{origin}/"), 1_025, 1_000_000), |spec| spec.grants = grants).await.unwrap();
+    let flood =
+        bench.sink(sends_all(&format!("{origin}/"), 1_025, 1_000_000), |spec| spec.grants = grants).await.unwrap();
     let fault = flood.deliver(&evil()).await.unwrap_err();
     assert!(fault.code == "plugin-trap" && fault.message.contains("at most 1024"), "{fault:?}");
 }

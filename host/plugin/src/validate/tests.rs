@@ -67,7 +67,8 @@ fn i37_sizes_and_counts_are_bounded_inclusively() {
     assert!(one(outputs(OUTPUTS_MAX), &plain, 10).is_ok());
     assert_eq!(one(outputs(OUTPUTS_MAX + 1), &plain, 10).unwrap_err().code, OUTPUT);
     assert_eq!(one(outputs(0), &plain, 10).unwrap(), Outcome::Filter);
-    let key = RawOutcome::Emit(vec![RawOutput { key: Some(vec![0; KEY_BYTES_MAX + 1]), headers: vec![], value: vec![] }]);
+    let key =
+        RawOutcome::Emit(vec![RawOutput { key: Some(vec![0; KEY_BYTES_MAX + 1]), headers: vec![], value: vec![] }]);
     assert_eq!(one(key, &plain, 1 << 20).unwrap_err().code, OUTPUT);
     let headers: Vec<_> = (0..=HEADERS_MAX).map(|_| ("a", "")).collect();
     assert_eq!(one(emit(&headers, b""), &plain, 1 << 20).unwrap_err().code, OUTPUT);

@@ -24,8 +24,15 @@ fn the_worlds_of_every_served_version_are_found() {
     for (parsed, (_, number, _)) in PARSED.iter().zip(SERVED) {
         for name in ["transform-plugin", "sink-plugin"] {
             let exports = interfaces(&parsed.resolve, parsed.world(name), Side::Exports);
-            assert!(exports.iter().any(|(full, _)| *full == format!("walhost:plugin/lifecycle@{number}")), "{exports:?}");
+            assert!(
+                exports.iter().any(|(full, _)| *full == format!("walhost:plugin/lifecycle@{number}")),
+                "{exports:?}"
+            );
         }
     }
-    assert!(is_http("walhost:plugin/http@0.1.0") && !is_http("walhost:plugin/httpx@0.1.0") && !is_http("wasi:http/types@0.2.0"));
+    assert!(
+        is_http("walhost:plugin/http@0.1.0")
+            && !is_http("walhost:plugin/httpx@0.1.0")
+            && !is_http("wasi:http/types@0.2.0")
+    );
 }

@@ -6,16 +6,27 @@
 use wit_parser::{Function, FunctionKind, InterfaceId, Resolve, Type, TypeDefKind};
 
 /// Every function that the host calls is there, with its types.
-pub(super) fn exports_fit(served: &Resolve, wanted: InterfaceId, found: &Resolve, own: InterfaceId) -> Result<(), String> {
+pub(super) fn exports_fit(
+    served: &Resolve,
+    wanted: InterfaceId,
+    found: &Resolve,
+    own: InterfaceId,
+) -> Result<(), String> {
     for (name, function) in &served.interfaces[wanted].functions {
-        let there = found.interfaces[own].functions.get(name).ok_or_else(|| format!("the function `{name}` is missing"))?;
+        let there =
+            found.interfaces[own].functions.get(name).ok_or_else(|| format!("the function `{name}` is missing"))?;
         function_fits(served, function, found, there)?;
     }
     Ok(())
 }
 
 /// Every function that the component imports is offered, with its types.
-pub(super) fn imports_fit(served: &Resolve, offer: InterfaceId, found: &Resolve, own: InterfaceId) -> Result<(), String> {
+pub(super) fn imports_fit(
+    served: &Resolve,
+    offer: InterfaceId,
+    found: &Resolve,
+    own: InterfaceId,
+) -> Result<(), String> {
     for (name, function) in &found.interfaces[own].functions {
         let offered = served.interfaces[offer].functions.get(name).ok_or_else(|| {
             format!("the function `{}` is unknown to this host; it may be newer than the host", super::clean(name))
@@ -37,9 +48,11 @@ fn function_fits(served: &Resolve, wanted: &Function, found: &Resolve, own: &Fun
         if wanted.name != own.name {
             return Err(format!("`{name}` has a parameter `{}`, expected `{}`", super::clean(&own.name), wanted.name));
         }
-        type_fits(served, &wanted.ty, found, &own.ty).map_err(|what| format!("`{name}`, parameter `{}`: {what}", wanted.name))?;
+        type_fits(served, &wanted.ty, found, &own.ty)
+            .map_err(|what| format!("`{name}`, parameter `{}`: {what}", wanted.name))?;
     }
-    optional_fits(served, wanted.result.as_ref(), found, own.result.as_ref()).map_err(|what| format!("`{name}`, result: {what}"))
+    optional_fits(served, wanted.result.as_ref(), found, own.result.as_ref())
+        .map_err(|what| format!("`{name}`, result: {what}"))
 }
 
 type Fits = Result<(), String>;
@@ -66,7 +79,8 @@ fn type_fits(served: &Resolve, wanted: &Type, found: &Resolve, own: &Type) -> Fi
             let (one, other) = (&one.fields, &other.fields);
             names_fit("record", named, "field", one.iter().map(|f| &f.name), other.iter().map(|f| &f.name))?;
             one.iter().zip(other).try_for_each(|(one, other)| {
-                type_fits(served, &one.ty, found, &other.ty).map_err(|what| format!("record `{named}`, field `{}`: {what}", one.name))
+                type_fits(served, &one.ty, found, &other.ty)
+                    .map_err(|what| format!("record `{named}`, field `{}`: {what}", one.name))
             })
         }
         (TypeDefKind::Variant(one), TypeDefKind::Variant(other)) => {
@@ -87,8 +101,10 @@ fn type_fits(served: &Resolve, wanted: &Type, found: &Resolve, own: &Type) -> Fi
             type_fits(served, one, found, other).map_err(|what| format!("option: {what}"))
         }
         (TypeDefKind::Result(one), TypeDefKind::Result(other)) => {
-            optional_fits(served, one.ok.as_ref(), found, other.ok.as_ref()).map_err(|what| format!("result: {what}"))?;
-            optional_fits(served, one.err.as_ref(), found, other.err.as_ref()).map_err(|what| format!("error of the result: {what}"))
+            optional_fits(served, one.ok.as_ref(), found, other.ok.as_ref())
+                .map_err(|what| format!("result: {what}"))?;
+            optional_fits(served, one.err.as_ref(), found, other.err.as_ref())
+                .map_err(|what| format!("error of the result: {what}"))
         }
         (TypeDefKind::Tuple(one), TypeDefKind::Tuple(other)) if one.types.len() == other.types.len() => {
             one.types.iter().zip(&other.types).try_for_each(|(one, other)| type_fits(served, one, found, other))
@@ -110,7 +126,12 @@ fn names_fit<'a>(
     }
     let mut differences = Vec::new();
     let missing: Vec<_> = wanted.iter().filter(|name| !own.contains(name)).map(|name| format!("`{name}`")).collect();
-    let unknown: Vec<_> = own.iter().filter(|name| !wanted.contains(name)).take(8).map(|name| format!("`{}`", super::clean(name))).collect();
+    let unknown: Vec<_> = own
+        .iter()
+        .filter(|name| !wanted.contains(name))
+        .take(8)
+        .map(|name| format!("`{}`", super::clean(name)))
+        .collect();
     if !missing.is_empty() {
         differences.push(format!("missing {}", missing.join(", ")));
     }
