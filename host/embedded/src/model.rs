@@ -14,8 +14,8 @@ mod world;
 use run::{Ran, Run};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs of one test; `WALHOST_MODEL_SEEDS` asks for more.
-const SEEDS: u64 = 100;
+/// Runs of one test; `WALHOST_MODEL_SEEDS` asks for more, `WALHOST_MODEL_FIRST` says where to begin.
+const SEEDS: u64 = 60;
 const STEPS: usize = 160;
 
 fn run(seed: u64, planted: Option<crate::Planted>) -> Ran {
@@ -30,8 +30,9 @@ fn run(seed: u64, planted: Option<crate::Planted>) -> Ran {
 #[test]
 fn no_acknowledged_record_is_lost_and_the_counters_balance_whatever_happens() {
     let mut all = Ran::default();
-    let more = std::env::var("WALHOST_MODEL_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-    for seed in 0..more.unwrap_or(SEEDS) {
+    let asked = |name| std::env::var(name).ok().and_then(|seeds| seeds.parse::<u64>().ok());
+    let first = asked("WALHOST_MODEL_FIRST").unwrap_or(0);
+    for seed in first..first + asked("WALHOST_MODEL_SEEDS").unwrap_or(SEEDS) {
         let ran = catch_unwind(AssertUnwindSafe(|| run(seed, None))).unwrap_or_else(|_| panic!("seed {seed}"));
         all.add(&ran);
     }
