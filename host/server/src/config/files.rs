@@ -42,7 +42,7 @@ impl Files {
         self.paths.push(path);
         let (node, troubles) = Node::from_toml(file, text);
         for (message, span) in troubles {
-            self.found.push(syntax(file, &node, &message, span, text));
+            self.found.push(syntax(file, &message, span, text));
         }
         (file, node)
     }
@@ -203,39 +203,36 @@ fn twice(second: &Member, first: &Member, what: &str) -> Diagnostic {
 }
 
 /// What is not TOML. A key that is there twice is shown with its first place.
-fn syntax(file: FileId, root: &Node, message: &str, span: std::ops::Range<usize>, text: &str) -> Diagnostic {
+fn syntax(file: FileId, message: &str, span: std::ops::Range<usize>, text: &str) -> Diagnostic {
     let place = Place::Text(file, span.clone());
     if !message.contains("duplicate key") {
         return Diagnostic::error("toml-syntax", place, message.to_owned());
     }
     let key = text.get(span.clone()).unwrap_or("").trim_matches(['"', '\'']);
     let diagnostic = Diagnostic::error("defined-twice", place, format!("`{}` is defined twice", key.escape_debug()));
-    let mut first = None;
-    earlier(root, key, span.start, &mut first);
-    match first {
+    match earlier(text, key, span.start) {
         Some(start) => diagnostic.also(Place::Text(file, start..start + key.len()), "the first time here"),
         None => diagnostic,
     }
     .help("keep one of them")
 }
 
-/// The last place before `end` at which a key of this name is defined.
-fn earlier(node: &Node, key: &str, end: usize, best: &mut Option<usize>) {
-    let nested: Vec<&Node> = match &node.kind {
-        Kind::List(nodes) => nodes.iter().collect(),
-        Kind::Table(members) => {
-            for member in members.iter().filter(|member| member.key == key) {
-                if let Place::Text(_, span) = &member.key_place
-                    && span.start < end
-                {
-                    *best = Some(best.map_or(span.start, |best| best.max(span.start)));
-                }
-            }
-            members.iter().map(|member| &member.node).collect()
+/// Where a key stands for the first time: the parser keeps only its last place, so it is found by the line.
+/// A header's line is the same; of a key it is the last one before that begins with it.
+fn earlier(text: &str, key: &str, end: usize) -> Option<usize> {
+    let line_start = text.get(..end)?.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[line_start..].lines().next()?.trim();
+    let mut at = 0;
+    let mut found = None;
+    for other in text[..line_start].split_inclusive('\n') {
+        let trimmed = other.trim();
+        let begins = trimmed.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+        if if line.starts_with('[') { trimmed == line } else { begins } {
+            found = other.rfind(key).filter(|_| line.starts_with('[')).or_else(|| other.find(key)).map(|place| at + place);
         }
-        _ => return,
-    };
-    nested.into_iter().for_each(|node| earlier(node, key, end, best));
+        at += other.len();
+    }
+    found
 }
 
 /// The files that a pattern names, sorted; `*` and `?` in the last part of the path.

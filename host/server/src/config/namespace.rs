@@ -73,8 +73,8 @@ pub(super) fn read(
     let (queue, durability) = queue(name, &raw, node, surroundings, found);
     let targets = targets(&raw, node, surroundings, found);
     if targets.is_empty() && node.at("targets").is_none_or(|targets| targets.members().is_empty()) {
-        let message = format!("namespace `{name}` has no targets: its records are kept for nobody");
-        found.push(Diagnostic::warning("no-targets", node.place.clone(), message).help(format!("add [namespaces.{name}.targets.NAME]")));
+        let message = "this namespace has no targets: its records are kept for nobody";
+        found.push(Diagnostic::warning("no-targets", node.place.clone(), message).help("add [namespaces.NAME.targets.NAME]"));
     }
     let tests = tests(node, found);
     Some(Namespace {
@@ -328,13 +328,17 @@ fn targets(
         surroundings,
     };
     for member in table.members() {
-        match TargetName::new(&member.key) {
-            Ok(name) => {
-                if let Some(target) = target::read(&name, &member.node, &above, found) {
-                    targets.insert(name, target);
-                }
-            }
-            Err(error) => found.push(Diagnostic::error("bad-name", member.key_place.clone(), error.to_string())),
+        let name = TargetName::new(&member.key);
+        if let Err(error) = &name {
+            found.push(Diagnostic::error("bad-name", member.key_place.clone(), error.to_string()));
+        }
+        // What stands under a bad name is read all the same, to find all that is wrong.
+        let (good, name) = (name.is_ok(), name.or_else(|_| TargetName::new("unnamed")));
+        if let Ok(name) = name
+            && let Some(target) = target::read(&name, &member.node, &above, found)
+            && good
+        {
+            targets.insert(name, target);
         }
     }
     targets

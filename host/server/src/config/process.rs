@@ -133,13 +133,17 @@ where
 {
     let mut all = BTreeMap::new();
     for member in merged.named.get(table).into_iter().flatten() {
-        match member.key.parse::<N>() {
-            Ok(name) => {
-                if let Some(value) = read(&name, &member.node, found) {
-                    all.insert(name, value);
-                }
-            }
-            Err(error) => found.push(Diagnostic::error("bad-name", member.key_place.clone(), error.to_string())),
+        let name = member.key.parse::<N>();
+        if let Err(error) = &name {
+            found.push(Diagnostic::error("bad-name", member.key_place.clone(), error.to_string()));
+        }
+        // What stands under a bad name is read all the same, to find all that is wrong.
+        let (good, name) = (name.is_ok(), name.or_else(|_| "unnamed".parse::<N>()));
+        if let Ok(name) = name
+            && let Some(value) = read(&name, &member.node, found)
+            && good
+        {
+            all.insert(name, value);
         }
     }
     all

@@ -187,6 +187,7 @@ fn a_namespace_as_json_is_the_same_as_in_toml_and_its_faults_have_pointers() {
         found.to_string(),
         "/orderin: unknown-key: unknown key `orderin`\n\
          /targets/a~1b: bad-name: `a/b` is not a name: use 1 to 63 of a-z, 0-9 and -, and begin with a letter or digit\n\
+         /targets/a~1b: missing-key: the key `url` is missing\n\
          /targets/t/url: wrong-type: the integer `5` stands where a string is wanted\n"
     );
     assert_eq!(found.to_json()[0]["pointer"], "/orderin");
