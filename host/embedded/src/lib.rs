@@ -29,7 +29,7 @@ mod view;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod model;
+mod tests;
 
 #[cfg(any(test, feature = "planted"))]
 pub use backend::Planted;
