@@ -10,6 +10,7 @@ pub mod replay;
 pub mod committer;
 pub mod preparer;
 pub mod snapshot;
+pub mod inspect;
 pub mod options;
 pub mod stats;
 pub mod limits;
@@ -19,6 +20,8 @@ mod segment;
 mod scan;
 mod shared;
 mod recover;
+#[cfg(any(test, feature = "harness"))]
+pub mod harness;
 
 pub use committer::{Committer, Step};
 pub use frame::{FrameDraft, FrameHead, KIND_RESERVED_FROM, Place, Urgency};

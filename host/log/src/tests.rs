@@ -411,3 +411,40 @@ fn the_threads_commit_on_the_real_disk_and_close_joins_them() {
     drop(again);
     std::fs::remove_dir_all(Path::new(&dir)).unwrap();
 }
+
+#[test]
+fn an_inspection_names_what_is_there_and_what_is_damaged_and_refuses_a_log_in_use() {
+    let rig = Rig::new(10);
+    let mut log = rig.open();
+    for number in 0..40 {
+        log.submit(number, 1_000, Urgency::Now);
+        log.settle();
+    }
+    while log.preparer.step() {}
+    let refused = inspect::Inspector::open(&rig.disk, &rig.dir).err().unwrap();
+    assert_eq!(refused.kind(), walhost_core::error::Kind::Conflict);
+    let places = log.places();
+    log.close();
+    let look = || inspect::Inspector::open(&rig.disk, &rig.dir).unwrap();
+    let report = look().report().unwrap();
+    assert_eq!(report.segments.iter().map(|segment| segment.frames).sum::<u64>(), 40);
+    let counting = report.segments.iter().filter(|segment| segment.used == inspect::SegmentUse::Counts);
+    assert!(counting.clone().count() > 1 && counting.clone().all(|s| s.footer && s.trailers == s.commits));
+    assert_eq!((report.segments[0].fences, report.segments[1].rosters), (2, 2));
+    assert!(report.segments.iter().any(|segment| segment.used == inspect::SegmentUse::Ready));
+    assert_eq!((report.damage.len(), report.torn_frames, look().verify().unwrap().len()), (0, 0, 0));
+    let path = rig.dir.join(&report.segments[0].file);
+    rig.disk.flip_bit(&path, (u64::from(places[3].position) + 100) * 8).unwrap();
+    assert_eq!(look().report().unwrap().damage, [], "a footer vouches for it");
+    let damage = look().verify().unwrap();
+    assert_eq!(damage.len(), 1);
+    assert_eq!((damage[0].first, damage[0].heads[0].first_offset), (places[3].log_sequence, 3));
+    let mut shown = Vec::new();
+    look().dump(|head, _, body| {
+        shown.push((head.first_offset, body.is_some()));
+        true
+    }).unwrap();
+    assert_eq!(shown, (0..40).map(|number| (number, number != 3)).collect::<Vec<_>>());
+    let missing = inspect::Inspector::open(&rig.disk, Path::new("/nowhere")).err().unwrap();
+    assert_eq!(missing.kind(), walhost_core::error::Kind::NotFound);
+}

@@ -3,7 +3,7 @@
 //! In: a directory. Out: segments, blank files, files that are damaged; nothing is changed.
 
 use super::failed;
-use crate::format::{DATA_START, HEAD_BYTES, HEADERS_AT, Header, HeaderRead, ReadHead};
+use crate::format::{DATA_START, HEAD_BYTES, HEADERS_AT, HeaderRead, ReadHead};
 use crate::limits;
 use crate::replay::{Damage, DamageKind};
 use crate::scan::{Found, scan};
@@ -168,10 +168,3 @@ fn first_of(segment: &Segment) -> io::Result<Option<Found>> {
 
 const _: () = assert!(HEADER_BYTES <= DATA_START as usize - HEADERS_AT[1] as usize);
 
-/// For the report of an inspection.
-pub(crate) fn header_of(read: HeaderRead) -> Option<Header> {
-    match read {
-        HeaderRead::Valid(header) => Some(header),
-        _ => None,
-    }
-}

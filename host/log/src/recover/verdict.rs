@@ -7,7 +7,7 @@ use super::survey::{Survey, Surveyed};
 use crate::format::{
     DATA_START, HEAD_BYTES, KIND_FENCE, KIND_RELEASE, KIND_ROSTER, KIND_TRAILER, Roster, RosterRow, SECTOR_BYTES,
 };
-use crate::frame::{FrameHead, KIND_RESERVED_FROM};
+use crate::frame::{FrameHead, KIND_RESERVED_FROM, Place};
 use crate::replay::{Damage, DamageKind};
 use crate::scan::{Found, Gap, gaps, read_footer, scan};
 use crate::segment::{Range, ReadFault, Segment};
@@ -23,6 +23,8 @@ pub(crate) struct Verdict {
     pub(crate) live: Vec<Arc<Segment>>,
     /// Frames that count but are not proven durable where they are.
     pub(crate) copies: Vec<(FrameHead, Bytes)>,
+    /// Where these are: the last segment, and their positions.
+    pub(crate) copied_from: Vec<Place>,
     /// The last log sequence number that counts where it is.
     pub(crate) last_counting: u64,
     /// The largest log sequence number seen.
@@ -39,11 +41,11 @@ pub(crate) struct Verdict {
 }
 
 /// A segment's frames, all of them.
-struct Contents {
-    found: Vec<Found>,
+pub(crate) struct Contents {
+    pub(crate) found: Vec<Found>,
     bytes: Vec<u8>,
     /// Log sequence number of its footer's trailer.
-    sealed: Option<u64>,
+    pub(crate) sealed: Option<u64>,
 }
 
 pub(crate) fn judge(survey: &Survey) -> io::Result<Verdict> {
@@ -85,7 +87,7 @@ fn epoch_of(surveyed: &Surveyed) -> Option<u32> {
 }
 
 /// All frames of a segment: by its footer when it has one.
-fn contents(segment: &Segment) -> io::Result<Contents> {
+pub(crate) fn contents(segment: &Segment) -> io::Result<Contents> {
     if let Some(rows) = read_footer(segment)? {
         let found: Vec<Found> =
             rows.iter().map(|row| Found { head: row.head, position: row.position, intact: true }).collect();
@@ -213,6 +215,7 @@ impl Verdict {
         for frame in after.iter().filter(|frame| frame.intact && frame.head.kind < KIND_RESERVED_FROM) {
             let body = &last.bytes[frame.position as usize + HEAD_BYTES..frame.end() as usize];
             self.copies.push((frame.head, Bytes::copy_from_slice(body)));
+            self.copied_from.push(frame.place(active.segment.id()));
         }
         // Older ones that are not listed: void, or given back.
         for surveyed in survey.segments.iter().filter(|s| epoch_of(s).is_some() && epoch_of(s) <= epoch) {
