@@ -206,7 +206,7 @@ impl Inspect for EmbeddedQueue {
     }
 
     async fn reschedule(&self, id: &RecordId, due_ms: u64) -> Result<RecordState> {
-        let moved = |target, offset, state| waits(state).then_some(Fact::Rescheduled { target, offset, due_ms });
+        let moved = |target, offset, state| waits(state).then_some(Fact::Rescheduled { target, offset, due_ms, change: 0 });
         self.change("queue.reschedule", id, moved, |_| false).await
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Tried {
     pub first_spent_at_ms: Option<u64>,
     /// When it is or was due; 0: it never waited.
     pub due_ms: u64,
+    /// The newest fact that said so.
+    pub change: u64,
     /// It waits for its own time, not for another attempt.
     pub by_time: bool,
     pub waiting: bool,
@@ -171,11 +173,14 @@ impl Progress {
     }
 
     /// The record waits for its next attempt. False when it is settled.
-    pub(crate) fn later(&mut self, offset: u64, due_ms: u64, spent: Option<&Spent>, delayed: bool) -> bool {
+    pub(crate) fn later(&mut self, offset: u64, (due_ms, change): (u64, u64), spent: Option<&Spent>, delayed: bool) -> bool {
         if self.settled.contains(offset) {
             return false;
         }
-        self.unwait(offset, delayed);
+        let stale = self.tried.get(&offset).is_some_and(|tried| tried.change > change);
+        if !stale {
+            self.unwait(offset, delayed);
+        }
         let tried = self.tried.entry(offset).or_default();
         if let Some(spent) = spent
             && spent.attempt.number > tried.number
@@ -185,24 +190,26 @@ impl Progress {
             tried.first_spent_at_ms = Some(spent.first_spent_at_ms);
             tried.attempts.add(&spent.attempt);
         }
-        self.wait(offset, due_ms, false);
+        if !stale {
+            self.wait(offset, due_ms, change, false);
+        }
         true
     }
 
     /// The record waits for another time of its own, and blocks nobody until then. False when it is settled.
-    pub(crate) fn reschedule(&mut self, offset: u64, due_ms: u64, delayed: bool) -> bool {
-        if self.settled.contains(offset) {
+    pub(crate) fn reschedule(&mut self, offset: u64, (due_ms, change): (u64, u64), delayed: bool) -> bool {
+        if self.settled.contains(offset) || self.tried.get(&offset).is_some_and(|tried| tried.change > change) {
             return false;
         }
         self.unwait(offset, delayed);
         self.release_key(offset);
-        self.wait(offset, due_ms, true);
+        self.wait(offset, due_ms, change, true);
         true
     }
 
-    fn wait(&mut self, offset: u64, due_ms: u64, by_time: bool) {
+    fn wait(&mut self, offset: u64, due_ms: u64, change: u64, by_time: bool) {
         let tried = self.tried.entry(offset).or_default();
-        (tried.due_ms, tried.by_time, tried.waiting) = (due_ms.max(1), by_time, true);
+        (tried.due_ms, tried.change, tried.by_time, tried.waiting) = (due_ms.max(1), change, by_time, true);
         self.schedule.insert(tried.due_ms, offset);
         *(if by_time { &mut self.scheduled } else { &mut self.retrying }) += 1;
     }
@@ -398,7 +405,7 @@ mod tests {
         let mut progress = progress(2);
         progress.cursor = 2;
         let token = progress.lease(0, 100, None);
-        assert!(progress.later(0, 1_000, Some(&spent(1)), false));
+        assert!(progress.later(0, (1_000, 1), Some(&spent(1)), false));
         assert!(!progress.leases.contains_key(&token));
         assert_eq!(progress.state(0, None), (State::Retrying, Some(1_000)));
         progress.advance(999, 0);
@@ -426,10 +433,10 @@ mod tests {
     #[test]
     fn facts_that_are_applied_twice_change_nothing() {
         let mut progress = progress(1);
-        assert!(progress.later(0, 10, Some(&spent(1)), false) && progress.later(0, 10, Some(&spent(1)), false));
+        assert!(progress.later(0, (10, 1), Some(&spent(1)), false) && progress.later(0, (10, 1), Some(&spent(1)), false));
         assert_eq!((progress.tried[&0].attempts.list().len(), progress.waiting().1), (1, 1));
         assert_eq!(progress.settle(0, false).unwrap().list().len(), 1);
-        assert!(progress.settle(0, false).is_none() && !progress.later(0, 10, None, false));
+        assert!(progress.settle(0, false).is_none() && !progress.later(0, (10, 2), None, false));
         assert_eq!((progress.counters.pending, progress.waiting()), (0, (0, 0, 0, 0)));
     }
 
@@ -439,8 +446,8 @@ mod tests {
         progress.cursor = 4;
         progress.lease(0, 10, None);
         progress.settle(1, false);
-        progress.later(2, 500, None, false);
-        progress.reschedule(3, 600, false);
+        progress.later(2, (500, 1), None, false);
+        progress.reschedule(3, (600, 2), false);
         progress.rebuild();
         assert_eq!((progress.cursor, progress.waiting(), progress.counters.pending), (0, (0, 1, 1, 0), 3));
         assert!(!progress.passed_over(0) && progress.passed_over(2) && progress.passed_over(3));
@@ -449,11 +456,20 @@ mod tests {
     }
 
     #[test]
+    fn a_fact_that_was_written_late_does_not_undo_a_newer_one() {
+        let mut progress = progress(1);
+        progress.reschedule(0, (900, 2), false);
+        progress.later(0, (100, 1), Some(&spent(1)), false);
+        assert_eq!((progress.tried[&0].due_ms, progress.tried[&0].number, progress.waiting().2), (900, 1, 1));
+        assert!(!progress.reschedule(0, (50, 1), false));
+    }
+
+    #[test]
     fn a_rescheduled_record_follows_its_newest_time() {
         let mut progress = Progress::new(TargetName::new("t").unwrap(), 0);
         progress.accept(&extent(0, 1, 1), Some(Delay { due_ms: 100, jitter_ms: 0 }), 1);
         assert_eq!((progress.state(0, Some(100)), progress.waiting().2), ((State::Scheduled, Some(100)), 1));
-        progress.reschedule(0, 50, true);
+        progress.reschedule(0, (50, 1), true);
         progress.advance(50, 0);
         assert_eq!((progress.ready.len(), progress.waiting().2), (1, 0));
         progress.ready.clear();
@@ -468,7 +484,7 @@ mod tests {
         assert!(progress.take_key(7, 0) && !progress.take_key(7, 1));
         progress.lease(0, 10, None);
         assert_eq!((progress.state(1, None).0, progress.held()), (State::Held, 1));
-        progress.later(0, 100, None, false);
+        progress.later(0, (100, 1), None, false);
         assert_eq!(progress.held(), 1);
         progress.settle(0, false);
         assert_eq!((progress.held(), progress.ready.first()), (0, Some(&1)));

@@ -158,7 +158,9 @@ impl Shared {
         if self.unsaved.lock().is_full() {
             return Err(Error::new(Kind::Unavailable, "queue.settle", "too many settlements wait for the disk"));
         }
-        let (draft, body) = namespace.facts_draft(facts, Urgency::Lazy);
+        let mut facts = facts.to_vec();
+        view.number(&mut facts);
+        let (draft, body) = namespace.facts_draft(&facts, Urgency::Lazy);
         let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body: body.clone(), waiter: None };
         // Those that wait go first, so that facts stay in order.
         if !self.save_again() {
@@ -196,7 +198,9 @@ impl Shared {
         view: &mut View,
         facts: &[Fact],
     ) -> Result<oneshot::Receiver<Result<(), Failure>>> {
-        let (draft, body) = namespace.facts_draft(facts, Urgency::Now);
+        let mut facts = facts.to_vec();
+        view.number(&mut facts);
+        let (draft, body) = namespace.facts_draft(&facts, Urgency::Now);
         let (waiter, answer) = oneshot::channel();
         let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body, waiter: Some(waiter) };
         self.submit_fact(draft, ticket).map_err(|why| refused(operation, why))?;

@@ -36,6 +36,7 @@ pub(crate) fn put_view(view: &View) -> Bytes {
     writer.u64(view.applied);
     writer.u64(view.last_sequence);
     writer.u64(view.next_dead);
+    writer.u64(view.next_change);
     writer.u64(view.lost);
     writer.u64(view.targets.len() as u64);
     view.targets.iter().for_each(|target| put_progress(&mut writer, target));
@@ -95,6 +96,7 @@ fn put_progress(writer: &mut Writer, progress: &Progress) {
         writer.u32(tried.spent);
         writer.option(tried.first_spent_at_ms);
         writer.u64(tried.due_ms);
+        writer.u64(tried.change);
         writer.flag(tried.by_time);
         tried.attempts.put(writer);
     }
@@ -130,6 +132,7 @@ fn get_progress(reader: &mut Reader<'_>) -> Result<Progress> {
             spent: reader.u32()?,
             first_spent_at_ms: reader.option()?,
             due_ms: reader.u64()?,
+            change: reader.u64()?,
             by_time: reader.flag()?,
             waiting: false,
             attempts: Attempts::get(reader)?,
@@ -168,6 +171,7 @@ fn get_view(reader: &mut Reader<'_>) -> Result<View> {
     view.next_offset = view.applied;
     view.last_sequence = reader.u64()?;
     view.next_dead = reader.u64()?;
+    view.next_change = reader.u64()?;
     view.lost = reader.u64()?;
     for _ in 0..reader.count()? {
         view.targets.push(get_progress(reader)?);

@@ -146,7 +146,7 @@ impl TargetSubscription {
                         spent: tried.map_or(0, |tried| tried.spent) + 1,
                         first_spent_at_ms: tried.and_then(|tried| tried.first_spent_at_ms).unwrap_or(attempt.at_ms),
                     });
-                    Some(Fact::Later { target, offset, due_ms: *due_ms, spent })
+                    Some(Fact::Later { target, offset, due_ms: *due_ms, change: 0, spent })
                 }
                 Settlement::Dead { .. } => None,
             }

@@ -36,6 +36,8 @@ pub(crate) struct View {
     pub last_sequence: u64,
     /// The next number that is given to a dead letter.
     pub next_dead: u64,
+    /// The next number of a fact about when a record is due.
+    pub next_change: u64,
     pub extents: Extents,
     /// By number; numbers are never given twice.
     pub targets: Vec<Progress>,
@@ -78,6 +80,7 @@ impl View {
             applied: 0,
             last_sequence: 0,
             next_dead: 0,
+            next_change: 1,
             extents: Extents::default(),
             targets: Vec::new(),
             dead: DeadLetters::default(),
@@ -199,6 +202,16 @@ impl View {
         }
     }
 
+    /// Numbers the facts that a later one of their kind may overrule.
+    pub(crate) fn number(&mut self, facts: &mut [Fact]) {
+        for fact in facts {
+            if let Fact::Later { change, .. } | Fact::Rescheduled { change, .. } = fact {
+                *change = self.next_change;
+                self.next_change += 1;
+            }
+        }
+    }
+
     /// Makes a fact true. Facts about targets or records that are not there change nothing.
     pub(crate) fn apply(&mut self, fact: &Fact) {
         match fact {
@@ -221,16 +234,18 @@ impl View {
                 self.history.add(whose, Finished { outcome: *outcome, at_ms: *at_ms, attempts });
                 self.forget_move(*target, *offset);
             }
-            Fact::Later { target, offset, due_ms, spent } => {
+            Fact::Later { target, offset, due_ms, change, spent } => {
+                self.next_change = self.next_change.max(change.saturating_add(1));
                 let delayed = !self.replaying && self.is_delayed(*offset);
                 if let Some(progress) = self.progress(*target) {
-                    progress.later(*offset, *due_ms, spent.as_ref(), delayed);
+                    progress.later(*offset, (*due_ms, *change), spent.as_ref(), delayed);
                 }
             }
-            Fact::Rescheduled { target, offset, due_ms } => {
+            Fact::Rescheduled { target, offset, due_ms, change } => {
+                self.next_change = self.next_change.max(change.saturating_add(1));
                 let delayed = !self.replaying && self.is_delayed(*offset);
                 if let Some(progress) = self.progress(*target) {
-                    progress.reschedule(*offset, *due_ms, delayed);
+                    progress.reschedule(*offset, (*due_ms, *change), delayed);
                 }
             }
             Fact::Purged { dead } => self.bury(*dead, false),

@@ -21,10 +21,11 @@ pub(crate) enum Fact {
     Unsubscribed { target: u16 },
     /// A record is settled for a target.
     Done { target: u16, offset: u64, outcome: Done, at_ms: u64, attempt: Option<Attempt> },
-    /// A record waits for its next attempt.
-    Later { target: u16, offset: u64, due_ms: u64, spent: Option<Spent> },
+    /// A record waits for its next attempt. `change` grows with every such fact of the namespace: one that
+    /// could not be written at once, and comes later, does not undo a newer one.
+    Later { target: u16, offset: u64, due_ms: u64, change: u64, spent: Option<Spent> },
     /// A record waits for another time than it was given.
-    Rescheduled { target: u16, offset: u64, due_ms: u64 },
+    Rescheduled { target: u16, offset: u64, due_ms: u64, change: u64 },
     /// A dead letter was removed by an operator.
     Purged { dead: u64 },
     /// A dead letter was removed by its retention.
@@ -78,22 +79,24 @@ impl Fact {
                     None => writer.u64(*at_ms),
                 }
             }
-            Fact::Later { target, offset, due_ms, spent } => {
+            Fact::Later { target, offset, due_ms, change, spent } => {
                 writer.u8(if spent.is_some() { 11 } else { 12 });
                 writer.u32(u32::from(*target));
                 writer.u64(*offset);
                 writer.u64(*due_ms);
+                writer.u64(*change);
                 if let Some(spent) = spent {
                     attempt::put(writer, &spent.attempt);
                     writer.u32(spent.spent);
                     writer.u64(spent.first_spent_at_ms);
                 }
             }
-            Fact::Rescheduled { target, offset, due_ms } => {
+            Fact::Rescheduled { target, offset, due_ms, change } => {
                 writer.u8(13);
                 writer.u32(u32::from(*target));
                 writer.u64(*offset);
                 writer.u64(*due_ms);
+                writer.u64(*change);
             }
             Fact::Purged { dead } => {
                 writer.u8(14);
@@ -126,7 +129,7 @@ impl Fact {
                 Fact::Done { target, offset, outcome, at_ms, attempt }
             }
             11 | 12 => {
-                let (target, offset, due_ms) = (reader.u16()?, reader.u64()?, reader.u64()?);
+                let (target, offset, due_ms, change) = (reader.u16()?, reader.u64()?, reader.u64()?, reader.u64()?);
                 let spent = if tag == 11 {
                     Some(Spent {
                         attempt: attempt::get(reader)?,
@@ -136,9 +139,12 @@ impl Fact {
                 } else {
                     None
                 };
-                Fact::Later { target, offset, due_ms, spent }
+                Fact::Later { target, offset, due_ms, change, spent }
             }
-            13 => Fact::Rescheduled { target: reader.u16()?, offset: reader.u64()?, due_ms: reader.u64()? },
+            13 => {
+                let (target, offset, due_ms, change) = (reader.u16()?, reader.u64()?, reader.u64()?, reader.u64()?);
+                Fact::Rescheduled { target, offset, due_ms, change }
+            }
             14 => Fact::Purged { dead: reader.u64()? },
             15 => Fact::Expired { dead: reader.u64()? },
             _ => return Err(corrupt("kind of a fact")),
@@ -176,14 +182,15 @@ pub(crate) mod tests {
             Fact::Removed,
             Fact::Subscribed { target: 3, name: "cache".into(), from: 1 << 40 },
             Fact::Unsubscribed { target: 3 },
-            Fact::Later { target: 1, offset: 9, due_ms: 99, spent: None },
+            Fact::Later { target: 1, offset: 9, due_ms: 99, change: 1, spent: None },
             Fact::Later {
                 target: 1,
                 offset: 9,
                 due_ms: 99,
+                change: 2,
                 spent: Some(Spent { attempt: attempt.clone(), spent: 2, first_spent_at_ms: 5 }),
             },
-            Fact::Rescheduled { target: 1, offset: 9, due_ms: 100 },
+            Fact::Rescheduled { target: 1, offset: 9, due_ms: 100, change: 3 },
             Fact::Purged { dead: 6 },
             Fact::Expired { dead: 7 },
         ];
