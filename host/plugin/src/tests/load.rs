@@ -20,7 +20,7 @@ async fn i33_a_good_component_is_described_kept_and_found_again() {
     assert_eq!((info.kind, info.world.as_str()), (PluginKind::Transform, "walhost:plugin/transform-plugin@0.1.0"));
     assert_eq!(info.size_bytes, component.len() as u64);
     assert_eq!(bench.plugins.store(component.clone()).await.unwrap(), info, "idempotent");
-    assert_eq!(bench.plugins.list().await.unwrap(), [info.clone()]);
+    assert_eq!(bench.plugins.list().await.unwrap(), std::slice::from_ref(&info));
     assert_eq!(bench.plugins.component(info.digest).await.unwrap().unwrap(), component);
     // Another process opens the same directory.
     let options = PluginOptions::small(bench.dir.path().into(), Arc::new(OsDisk), Arc::new(SystemClock::default()));
