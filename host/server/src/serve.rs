@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use walhost_core::disk::{Disk, Lock, OsDisk};
 use walhost_core::time::SystemClock;
 use walhost_core::{Clock, Random, exec};
@@ -60,7 +60,15 @@ const CUT: i32 = 1;
 pub fn run(options: ServeOptions) -> anyhow::Result<i32> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("walhost").build()?;
     let code = runtime.block_on(async {
-        let serving = start(options).await?;
+        // Heard from the first moment on: a stop while the log is read ends as a stop.
+        let mut signals = Signals::new()?;
+        let serving = tokio::select! {
+            serving = start(options) => serving?,
+            () = signals.stop() => {
+                tracing::info!("told to stop before it served");
+                return Ok(DONE);
+            }
+        };
         tracing::info!(
             ingest = %serving.host.addresses.ingest,
             admin = %serving.host.addresses.admin,
@@ -68,22 +76,44 @@ pub fn run(options: ServeOptions) -> anyhow::Result<i32> {
             "walhost {} serves",
             env!("CARGO_PKG_VERSION")
         );
-        until_signal(serving).await
+        until_signal(serving, signals).await
     })?;
     // What hangs (a plugin's thread, a name server) does not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(200));
     Ok(code)
 }
 
-async fn until_signal(serving: Serving) -> anyhow::Result<i32> {
-    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?;
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?;
+/// The signals that a host hears.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).context("SIGTERM cannot be heard")?,
+            interrupt: signal(SignalKind::interrupt()).context("SIGINT cannot be heard")?,
+            hangup: signal(SignalKind::hangup()).context("SIGHUP cannot be heard")?,
+        })
+    }
+
+    /// Waits for SIGTERM or SIGINT.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn until_signal(serving: Serving, mut signals: Signals) -> anyhow::Result<i32> {
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => {
                 match serving.host.reload().await {
                     Ok(diff) => tracing::info!(%diff, "the configuration was read again"),
                     Err(problem) => tracing::error!("the configuration was not taken over: {}", problem.detail),
@@ -94,8 +124,7 @@ async fn until_signal(serving: Serving) -> anyhow::Result<i32> {
     tracing::info!("the host drains; a second signal ends it at once");
     tokio::select! {
         code = stop(serving) => Ok(code),
-        _ = terminate.recv() => Ok(CUT),
-        _ = interrupt.recv() => Ok(CUT),
+        () = signals.stop() => Ok(CUT),
     }
 }
 
