@@ -143,7 +143,7 @@ fn gap(found: &[Found], at: usize, first: u64, last: u64, end: u32) -> Gap {
         last,
         own: is_own(before, &found[at..], first, last),
         head: None,
-        ended: before.is_none_or(|b| b.head.kind == KIND_TRAILER),
+        ended: before.is_none_or(ended),
         commit_min: before.map_or(0, |b| b.head.commit),
     }
 }
@@ -153,9 +153,9 @@ fn gap(found: &[Found], at: usize, first: u64, last: u64, end: u32) -> Gap {
 fn is_own(before: Option<&Found>, after: &[Found], first: u64, last: u64) -> bool {
     match (before, after.first()) {
         (None, Some(_)) => first == last,
-        (Some(before), Some(next)) if next.head.commit > before.head.commit => {
-            let ended = before.head.kind == KIND_TRAILER;
-            first == last && next.head.commit == before.head.commit + if ended { 2 } else { 1 }
+        (Some(before), Some(next)) if next.head.commit > before.head.commit + u64::from(ended(before)) => {
+            // The trailer that ends a commit, or a commit of a trailer alone.
+            first == last && next.head.commit == before.head.commit + 1 + u64::from(ended(before))
         }
         (Some(_), Some(next)) => {
             let mut commit = after.iter().take_while(|frame| frame.head.commit == next.head.commit);
@@ -167,6 +167,10 @@ fn is_own(before: Option<&Found>, after: &[Found], first: u64, last: u64) -> boo
         (Some(before), None) => first == last && before.head.kind == KIND_FOOTER,
         (None, None) => false,
     }
+}
+
+fn ended(frame: &Found) -> bool {
+    frame.head.kind == KIND_TRAILER
 }
 
 /// The rows of a segment's footer; `Ok(None)` when it has none that can be believed.

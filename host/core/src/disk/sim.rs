@@ -226,6 +226,11 @@ impl Disk for SimDisk {
         if !state.locks.insert(path.to_path_buf()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        if !state.names.contains_key(path) {
+            state.directory_of(path)?;
+            let node = state.add(Node::default());
+            state.name(Pending::Add(path.to_path_buf(), node));
+        }
         Ok(Box::new(SimLock { state: Arc::clone(&self.state), path: path.to_path_buf(), life: state.life }))
     }
 }

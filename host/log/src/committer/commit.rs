@@ -208,9 +208,11 @@ impl<O: Observer> Committer<O> {
         }
     }
 
+    /// Keeps releases for another try; a log that is being closed has none: its next open tells these
+    /// segments again.
     fn release_later(&self, releases: Vec<u64>) {
-        if !releases.is_empty() {
-            let mut queue = self.shared.queue.lock();
+        let mut queue = self.shared.queue.lock();
+        if !releases.is_empty() && !queue.closed {
             queue.releases.extend(releases);
             queue.lazy_since.get_or_insert(self.shared.options.clock.monotonic());
         }
