@@ -57,7 +57,7 @@ impl Host {
             };
             let refused = refused.unwrap_or_else(|problem| {
                 tracing::error!(namespace = %name, "the namespace could not be opened or changed: {}", problem.detail);
-                BTreeMap::from([("namespace".to_owned(), problem.detail)])
+                BTreeMap::from([("namespace".to_owned(), problem.detail.clone())])
             });
             if !refused.is_empty() {
                 refusals.insert(name.clone(), refused);
@@ -329,7 +329,8 @@ pub fn bad_config(diagnostics: &config::Diagnostics) -> Problem {
         })
         .collect();
     if let [only] = problem.errors.as_slice() {
-        problem.detail.clone_from(&only.detail);
+        let detail = only.detail.clone();
+        problem.detail = detail;
     }
     problem
 }

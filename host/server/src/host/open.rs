@@ -137,7 +137,7 @@ impl Host {
         // A destination that cannot be opened (a secret that is not there) holds its records; its siblings run.
         let backend = self.open_backend(namespace, model).await.unwrap_or_else(|problem| {
             tracing::error!(%namespace, target = %model.name, "the target cannot be opened, its records are held: {}", problem.detail);
-            refused.insert(model.name.to_string(), problem.detail);
+            refused.insert(model.name.to_string(), problem.detail.clone());
             None
         });
         let mut parts = Parts { model: model.clone(), backend, transform: None, sink: None, refusals: BTreeMap::new() };
@@ -192,7 +192,7 @@ impl Host {
                 Ok(backend) => parts.backend = backend,
                 Err(problem) => {
                     // The one that runs goes on, with the destination that it has.
-                    refused.insert(model.name.to_string(), problem.detail);
+                    refused.insert(model.name.to_string(), problem.detail.clone());
                     return Ok(());
                 }
             }
@@ -237,7 +237,7 @@ impl Host {
                     let loaded = self.load(namespace, &model.name, kind, &version).await;
                     match loaded {
                         Ok(loaded) => {
-                            let generation = self.keep_version(namespace, &model.name, kind, version, mark).await?;
+                            let generation = self.keep_version(namespace, &model.name, kind, *version, mark).await?;
                             parts.put(slot::with_generation(loaded, generation));
                             Ok(())
                         }
@@ -254,7 +254,7 @@ impl Host {
                     let name = format!("{}.{}", model.name, kind.as_str());
                     tracing::error!(%namespace, slot = name, "a plugin could not be loaded: {}", problem.detail);
                     refused.insert(name, problem.detail.clone());
-                    parts.refusals.insert(kind, problem.detail);
+                    parts.refusals.insert(kind, problem.detail.clone());
                 }
             }
         }

@@ -23,7 +23,7 @@ pub enum Wanted {
     /// What the catalogue remembers.
     Kept,
     /// What the file says: it has changed since it was last looked at. With its mark.
-    Config(Version, String),
+    Config(Box<Version>, String),
 }
 
 /// A loaded plugin of either kind.
@@ -101,7 +101,7 @@ impl Host {
         let version = self.configured(used).await?;
         let mark = mark(&version);
         let unchanged = slot.file_mark.as_deref() == Some(&mark);
-        Ok(if unchanged { Wanted::Kept } else { Wanted::Config(version, mark) })
+        Ok(if unchanged { Wanted::Kept } else { Wanted::Config(Box::new(version), mark) })
     }
 
     /// The version that a file asks for: its component is stored when it is not so far.

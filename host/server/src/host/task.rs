@@ -86,8 +86,11 @@ impl Task {
 /// Tasks that run, beside those that the catalogue remembers.
 #[derive(Default)]
 pub struct Tasks {
-    running: Mutex<HashMap<String, (Arc<Mutex<Task>>, CancellationToken)>>,
+    running: Mutex<HashMap<String, Live>>,
 }
+
+/// A task that runs: what it shows, and how it is ended.
+type Live = (Arc<Mutex<Task>>, CancellationToken);
 
 /// What a redrive is to do.
 #[derive(Clone, Debug, Default)]

@@ -113,9 +113,25 @@ pub struct Place {
     pub detail: String,
 }
 
-/// A refusal.
+/// A refusal. Small, since it is the error of every function behind the doors.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct Problem(Box<Refusal>);
+
+impl std::ops::Deref for Problem {
+    type Target = Refusal;
+    fn deref(&self) -> &Refusal {
+        &self.0
+    }
+}
+impl std::ops::DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Refusal {
+        &mut self.0
+    }
+}
+
+/// What a refusal says.
+#[derive(Clone, Debug)]
+pub struct Refusal {
     /// Which.
     pub code: Code,
     /// A sentence for this very case.
@@ -138,7 +154,7 @@ const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 impl Problem {
     /// A refusal with its sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem {
+        Problem(Box::new(Refusal {
             code,
             detail: detail.into(),
             errors: Vec::new(),
@@ -146,7 +162,7 @@ impl Problem {
             location: None,
             allow: None,
             retry_after: None,
-        }
+        }))
     }
 
     /// Names the bound that was passed.
