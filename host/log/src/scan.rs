@@ -164,7 +164,8 @@ fn is_own(before: Option<&Found>, after: &[Found], first: u64, last: u64) -> boo
                 (own_from..trailer.head.log_sequence).contains(&first)
             })
         }
-        (Some(before), None) => first == last && before.head.kind == KIND_FOOTER,
+        // What counts ends with a trailer.
+        (Some(before), None) => first == last && !ended(before),
         (None, None) => false,
     }
 }

@@ -194,7 +194,9 @@ impl Model {
             return Err(format!("frames {missing:?} were acknowledged and are gone; damage {:?}", kept.damage));
         }
         if !missing.is_empty() && kept.damage.is_empty() && torn == 0 {
-            return Err(format!("frame {missing:?} is lost and not named"));
+            let place = self.must.get(&missing[0]);
+            let last = kept.frames.last().map(|(head, place, _)| (head, place));
+            return Err(format!("frame {missing:?} is lost and not named: it was at {place:?}, the last is {last:?}"));
         }
         if !self.flipped && !kept.damage.is_empty() {
             return Err(format!("damage is reported and there is none: {:?}", kept.damage));

@@ -4,9 +4,10 @@
 
 use super::Report;
 use super::model::{Kept, Model, Told};
+use crate::recover::{survey, verdict};
 use crate::{Committer, Log, Opened, Options, Planted, Preparer, State, Step, Urgency, limits, snapshot};
 use bytes::Bytes;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use walhost_core::Random;
@@ -296,9 +297,12 @@ impl World {
         Ok(())
     }
 
-    /// Flips a bit in one frame that must be there.
+    /// Flips a bit in one frame that is proven: damage in a commit that is not may pass for a torn tail (I5).
     fn flip(&mut self) {
-        let places: Vec<_> = self.model.places().collect();
+        let survey = survey::survey(&self.disk, &self.dir);
+        let Some(verdict) = survey.ok().and_then(|survey| verdict::judge(&survey).ok()) else { return };
+        let proven = verdict.last_counting;
+        let places: Vec<_> = self.model.places().filter(|(_, place)| place.log_sequence <= proven).collect();
         if places.is_empty() {
             return;
         }
@@ -314,7 +318,7 @@ impl World {
 
     /// The file of a segment, by its header.
     fn path_of(&self, segment: u64) -> Option<PathBuf> {
-        let survey = crate::recover::survey::survey(&self.disk, Path::new(&self.dir)).ok()?;
+        let survey = survey::survey(&self.disk, &self.dir).ok()?;
         let found = survey.segments.iter().find(|surveyed| surveyed.segment.id() == segment)?;
         Some(self.dir.join(&found.segment.name))
     }

@@ -93,3 +93,22 @@ fn i06_one_flipped_bit_costs_one_frame_and_names_it() {
         assert!(flips.states > 40_000 && flips.lost > 1_000 && flips.harmless > 100, "{flips:?}");
     }
 }
+
+/// Not part of the ordinary run's size: `WALHOST_SEEDS=from..until` widens it.
+#[test]
+fn more_seeds_are_looked_at_when_asked_for() {
+    let asked = std::env::var("WALHOST_SEEDS").unwrap_or_else(|_| "1000..1010".to_owned());
+    let (from, until) = asked.split_once("..").expect("from..until");
+    let seeds: std::ops::Range<u64> = from.parse().unwrap()..until.parse().unwrap();
+    let mut broken = Vec::new();
+    let mut states = 0;
+    for seed in seeds {
+        for outcome in [run(seed, None), recovery_steps(seed)] {
+            match outcome {
+                Ok(report) => states += report.crash_states,
+                Err(promise) => broken.push(format!("seed {seed}: {promise}")),
+            }
+        }
+    }
+    assert!(broken.is_empty() && states > 0, "{} broken: {:#?}", broken.len(), &broken[..broken.len().min(12)]);
+}

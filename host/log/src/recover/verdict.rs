@@ -44,7 +44,7 @@ pub(crate) struct Verdict {
 pub(crate) struct Contents {
     pub(crate) found: Vec<Found>,
     bytes: Vec<u8>,
-    /// Log sequence number of its footer's trailer.
+    /// The last log sequence number that its footer lists, when it has one.
     pub(crate) sealed: Option<u64>,
 }
 
@@ -64,7 +64,8 @@ pub(crate) fn judge(survey: &Survey) -> io::Result<Verdict> {
         let last = segments.last().expect("an epoch was seen in a segment");
         let contents = contents(&last.segment)?;
         let seen = contents.found.iter().map(|frame| frame.head.log_sequence).max().unwrap_or(0);
-        verdict.sequence_max = verdict.sequence_max.max(seen).max(contents.sealed.unwrap_or(0));
+        // The footer itself and its trailer come after the rows.
+        verdict.sequence_max = verdict.sequence_max.max(seen).max(contents.sealed.map_or(0, |last| last + 2));
         let commits = contents.found.iter().map(|frame| frame.head.commit).max().unwrap_or(0);
         // A later commit proves the fence; else all of its copies must be there.
         let proven = segments.len() > 1 || commits > 1;
@@ -91,8 +92,7 @@ pub(crate) fn contents(segment: &Segment) -> io::Result<Contents> {
     if let Some(rows) = read_footer(segment)? {
         let found: Vec<Found> =
             rows.iter().map(|row| Found { head: row.head, position: row.position, intact: true }).collect();
-        // The footer itself and its trailer come after the rows.
-        let sealed = rows.last().map(|row| row.head.log_sequence + 2);
+        let sealed = rows.last().map(|row| row.head.log_sequence);
         return Ok(Contents { found, bytes: Vec::new(), sealed });
     }
     let bytes = segment.read_up_to(segment.bytes)?;
@@ -324,7 +324,9 @@ impl Tail {
     /// everything else that is missing is damage, and counts as proven.
     fn of(contents: &Contents, first: u64, bytes: u32) -> Tail {
         if let Some(sealed) = contents.sealed {
-            return Tail { proven: sealed, end: bytes, torn: 0 };
+            // What a footer lists was durable before it; of the footer itself nobody knows.
+            let end = contents.found.last().map_or(bytes, Found::end);
+            return Tail { proven: sealed, end, torn: 0 };
         }
         let found = &contents.found;
         // Heads are evidence even when their bodies are not intact.
