@@ -101,7 +101,7 @@ async fn a_bad_line_is_named_and_nothing_of_the_batch_is_kept() {
 async fn i25_a_namespace_over_its_rate_or_backlog_is_told_to_wait_and_nothing_is_dropped() {
     let receiver = Receiver::start().await.unwrap();
     receiver.always(503);
-    let more = "limits = { backlog = \"64KiB\" }\nbreaker = { open = \"200ms\", max_open = \"300ms\" }\nretry = { initial = \"50ms\", max_interval = \"100ms\" }";
+    let more = "limits = { record = \"4KiB\", batch = \"8KiB\", backlog = \"64KiB\" }\nbreaker = { open = \"200ms\", max_open = \"300ms\" }\nretry = { initial = \"50ms\", max_interval = \"100ms\" }";
     let stage = Stage::start(&orders(&receiver.url(), more)).await.unwrap();
     let mut accepted = 0;
     let refused = loop {
@@ -137,7 +137,9 @@ async fn i26_sigterm_answers_what_is_open_and_ends_with_0() {
         tokio::spawn(async move { client.send("POST", &url, &[], format!("{number}").into()).await })
     };
     let posts: Vec<_> = (0..200).map(post).collect();
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    // Some are answered, others open, when the signal comes.
+    let some = async |host: &walhost_tests::host::Host| host.metric("walhost_ingest_records_total", &[]).await;
+    stage.until("the first receipts", Duration::from_secs(15), some, |n| *n > 0.0).await.unwrap();
     let status = stage.host.stop().await.unwrap();
     assert_eq!(status.code(), Some(0), "{}", stage.log());
     let mut accepted = 0;

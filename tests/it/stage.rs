@@ -51,11 +51,6 @@ impl Stage {
         self.directory.path()
     }
 
-    /// The config's file.
-    pub fn config(&self) -> PathBuf {
-        self.directory.path().join("walhost.toml")
-    }
-
     /// Runs `walhost` against this host.
     pub fn cli(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(binary()?);

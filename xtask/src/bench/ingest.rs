@@ -149,7 +149,10 @@ fn cpu_us(id: u32) -> anyhow::Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
     let fields: Vec<_> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks: f64 = [11, 12].iter().filter_map(|place| fields.get(*place)?.parse::<f64>().ok()).sum();
-    Ok(ticks * 1e6 / rustix::param::clock_ticks_per_second() as f64)
+    let ticks_per_second = Command::new("getconf").arg("CLK_TCK").output()?.stdout;
+    let ticks_per_second: f64 =
+        String::from_utf8(ticks_per_second)?.trim().parse().context("getconf CLK_TCK is a number")?;
+    Ok(ticks * 1e6 / ticks_per_second)
 }
 
 fn resident_mib(id: u32) -> anyhow::Result<f64> {
