@@ -50,7 +50,8 @@ impl Options {
     /// Refuses what cannot work.
     pub(crate) fn check(&self) -> Result<()> {
         let size = self.segment_bytes;
-        if size % 4_096 != 0 || size < limits::SEGMENT_BYTES_MIN || size > limits::SEGMENT_BYTES_MAX {
+        let sizes = limits::SEGMENT_BYTES_MIN..=limits::SEGMENT_BYTES_MAX;
+        if !size.is_multiple_of(4_096) || !sizes.contains(&size) {
             let detail = format!(
                 "segment_bytes must be a multiple of 4096 between {} and {}",
                 limits::SEGMENT_BYTES_MIN,

@@ -93,7 +93,7 @@ fn remove_old(disk: &dyn Disk, dir: &Path, newest: u64) -> io::Result<()> {
             continue;
         }
         if !before {
-            before = matches!(read(disk, dir, &name, log_sequence)?, Some(_));
+            before = read(disk, dir, &name, log_sequence)?.is_some();
             continue;
         }
         disk.remove(&dir.join(name))?;
@@ -115,7 +115,7 @@ fn list(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<(u64, String)>> {
         let number = found.name.strip_suffix(ENDING).and_then(|stem| u64::from_str_radix(stem, 16).ok());
         files.extend(number.map(|number| (number, found.name)));
     }
-    files.sort_by(|a, b| b.0.cmp(&a.0));
+    files.sort_by_key(|file| std::cmp::Reverse(file.0));
     Ok(files)
 }
 
@@ -169,4 +169,44 @@ fn read(disk: &dyn Disk, dir: &Path, name: &str, log_sequence: u64) -> io::Resul
     let end = rest.split_off(rest.len() - END_BYTES);
     let valid = end[16..] == END_MARK && end[8..16] == log_sequence.to_le_bytes() && end[..4] == crc(&rest).to_le_bytes();
     Ok(valid.then(|| Bytes::from(rest)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use walhost_core::disk::SimDisk;
+
+    #[test]
+    fn two_generations_are_kept_and_a_damaged_one_gives_way_to_the_one_before() {
+        let disk = SimDisk::new(1);
+        let dir = Path::new("/data/snapshots");
+        assert_eq!(read_newest(&disk, dir).unwrap(), Found::default());
+        for log_sequence in [5, 9, 12] {
+            let parts = [Bytes::from(vec![log_sequence as u8; 700]), Bytes::new(), Bytes::from_static(b"end")];
+            write(&disk, dir, log_sequence, &parts).unwrap();
+        }
+        assert_eq!(disk.list(dir).unwrap().len(), 2);
+        disk.crash();
+        let found = read_newest(&disk, dir).unwrap();
+        let (log_sequence, bytes) = found.newest.unwrap();
+        assert_eq!((log_sequence, bytes.len(), bytes[0], found.previous), (12, 703, 12, Some(9)));
+        let newest = path_of(dir, 12);
+        for bit in (0..(HEADER_BYTES + 703 + END_BYTES) as u64 * 8).step_by(13) {
+            disk.flip_bit(&newest, bit).unwrap();
+            let found = read_newest(&disk, dir).unwrap();
+            match found.newest {
+                Some((9, _)) => assert_eq!(found.damaged.len(), 1, "bit {bit}"),
+                // Bytes that mean nothing.
+                Some((12, bytes)) => assert_eq!((bytes.len(), bytes[0]), (703, 12), "bit {bit}"),
+                other => panic!("bit {bit}: {other:?}"),
+            }
+            disk.flip_bit(&newest, bit).unwrap();
+        }
+        disk.flip_bit(&newest, 50 * 8).unwrap();
+        write(&disk, dir, 20, &[Bytes::from_static(b"x")]).unwrap();
+        let found = read_newest(&disk, dir).unwrap();
+        assert_eq!((found.newest, found.previous), (Some((20, Bytes::from_static(b"x"))), Some(9)));
+        assert_eq!(found.damaged.len(), 1, "what is damaged counts for no generation");
+    }
 }

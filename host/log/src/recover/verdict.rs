@@ -168,7 +168,7 @@ impl Verdict {
             // Neither copy of any list is left: then everything older counts.
             self.damage.push(no_list(&segments[0].segment));
             let older = survey.segments.iter().filter(|s| epoch_of(s).is_some() && epoch_of(s) < epoch);
-            older.map(|s| everything(s)).collect()
+            older.map(everything).collect()
         });
         self.segment_max = rows.iter().map(|row| row.segment).max().unwrap_or(0);
         self.sequence_max = rows.iter().map(|row| row.last).fold(self.sequence_max, u64::max);
