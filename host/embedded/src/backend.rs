@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use walhost_core::backend::{Complaint, QueueBackend};
 use walhost_core::disk::Disk;
@@ -136,14 +136,21 @@ impl Steps {
 impl Embedded {
     /// Opens the log of a data directory, replays it, and starts its threads and the housekeeper, on the
     /// runtime of the caller. Errors: `Conflict` when another process has the directory (I8).
-    pub fn open(options: EmbeddedOptions, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, random: Arc<Random>) -> Result<Arc<Embedded>> {
+    pub fn open(
+        options: EmbeddedOptions,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+    ) -> Result<Arc<Embedded>> {
         let (embedded, steps) = Embedded::open_stepped(options, disk, clock, random)?;
         steps.committer.start(Arc::new(Keeper), steps.preparer)?;
         let weak = Arc::downgrade(&embedded);
         let clock = Arc::clone(&embedded.shared.clock);
         walhost_core::exec::task(async move {
+            let mut wait_ms = limits::FIRST_ROUNDS_MS.into_iter();
             loop {
-                clock.sleep(Duration::from_millis(limits::HOUSEKEEPING_MS)).await;
+                let wait_ms = wait_ms.next().unwrap_or(limits::HOUSEKEEPING_MS);
+                clock.sleep(Duration::from_millis(wait_ms)).await;
                 let Some(embedded) = weak.upgrade() else { break };
                 if embedded.shared.closed.load(Ordering::Acquire) {
                     break;
@@ -299,7 +306,9 @@ impl Embedded {
             embedded.shared.log.close();
             snapshot
         });
-        let closed = closed.await.map_err(|error| Error::new(Kind::Internal, "embedded.close", "closing was given up").source(error))?;
+        let closed = closed
+            .await
+            .map_err(|error| Error::new(Kind::Internal, "embedded.close", "closing was given up").source(error))?;
         closed.and(failed)
     }
 

@@ -21,7 +21,14 @@ pub(crate) type Waiter = oneshot::Sender<Result<(), Failure>>;
 /// What a frame in the log's queue is about.
 pub(crate) enum Ticket {
     /// Records.
-    Append { namespace: Arc<Namespace>, landed: Landed, meta: Meta, stored: Stored, reserved_bytes: u64, waiter: Waiter },
+    Append {
+        namespace: Arc<Namespace>,
+        landed: Landed,
+        meta: Meta,
+        stored: Stored,
+        reserved_bytes: u64,
+        waiter: Waiter,
+    },
     /// Facts that were true from the moment they were submitted; when they cannot be written they wait.
     Applied { namespace: Arc<Namespace>, body: Bytes, waiter: Option<Waiter> },
     /// Facts that are true when they are durable.
@@ -160,7 +167,9 @@ pub(crate) fn classify(operation: &'static str, failure: &Failure) -> Error {
             (Kind::OutcomeUnknown, "the disk did not confirm the write: it may or may not have happened")
         }
         (FailureKind::DiskFull, true) => (Kind::DiskFull, "the disk is full: nothing was written"),
-        (FailureKind::ReadOnly, true) => (Kind::Unavailable, "the log is read-only after a failed sync: nothing was written"),
+        (FailureKind::ReadOnly, true) => {
+            (Kind::Unavailable, "the log is read-only after a failed sync: nothing was written")
+        }
         (FailureKind::Closed, true) => (Kind::Closed, "the queue is closing: nothing was written"),
     };
     Error::new(kind, operation, detail).with("failure", failure)

@@ -3,8 +3,8 @@
 //!
 //! In: frames as they become durable or are replayed. Out: the extent of an offset; segments in use.
 
-use crate::frame::append::Delay;
 use crate::frame::ALL_TARGETS;
+use crate::frame::append::Delay;
 use std::collections::{BTreeMap, VecDeque};
 use walhost_log::Place;
 

@@ -23,7 +23,9 @@ impl Identity {
     pub(crate) fn record_id(self) -> RecordId {
         let mut text = [0_u8; 40];
         let mut end = 0;
-        for (place, number) in [u64::from(self.incarnation), u64::from(self.epoch), 0, self.offset].into_iter().enumerate() {
+        for (place, number) in
+            [u64::from(self.incarnation), u64::from(self.epoch), 0, self.offset].into_iter().enumerate()
+        {
             if place > 0 {
                 text[end] = b'-';
                 end += 1;
@@ -38,7 +40,8 @@ impl Identity {
         let mut parts = id.as_str().split('-');
         let mut next = || number(parts.next()?);
         let (incarnation, epoch, partition, offset) = (next()?, next()?, next()?, next()?);
-        let identity = Identity { incarnation: u32::try_from(incarnation).ok()?, epoch: u32::try_from(epoch).ok()?, offset };
+        let identity =
+            Identity { incarnation: u32::try_from(incarnation).ok()?, epoch: u32::try_from(epoch).ok()?, offset };
         (partition == 0 && parts.next().is_none()).then_some(identity)
     }
 }
@@ -97,10 +100,15 @@ mod tests {
         ] {
             let id = identity.record_id();
             assert_eq!(Identity::parse(&id), Some(identity));
-            assert!(id.as_str().len() <= 30 && id.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'));
+            assert!(
+                id.as_str().len() <= 30
+                    && id.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            );
         }
         assert_eq!(Identity { incarnation: 1, epoch: 1, offset: 107 }.record_id().as_str(), "1-1-0-2z");
-        for bad in ["", "1", "1-1-0", "1-1-1-2z", "1-1-0-2z-", "1-1-0-02z", "1-1-0-2Z", "+1-1-0-2", "1-1-0-zzzzzzzzzzzzzz"] {
+        for bad in
+            ["", "1", "1-1-0", "1-1-1-2z", "1-1-0-2z-", "1-1-0-02z", "1-1-0-2Z", "+1-1-0-2", "1-1-0-zzzzzzzzzzzzzz"]
+        {
             assert_eq!(Identity::parse(&RecordId::new(bad)), None, "{bad}");
         }
     }

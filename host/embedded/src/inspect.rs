@@ -53,7 +53,9 @@ impl EmbeddedQueue {
             let own = view.extents.find(identity.offset).filter(|extent| !extent.redriven);
             let moved = || {
                 let targets = 0..view.targets.len() as u16;
-                targets.filter_map(|target| view.moved.get(&(identity.offset, target))).find_map(|at| view.extents.find(*at))
+                targets
+                    .filter_map(|target| view.moved.get(&(identity.offset, target)))
+                    .find_map(|at| view.extents.find(*at))
             };
             own.or_else(moved)
         };
@@ -109,7 +111,9 @@ impl EmbeddedQueue {
                 record(&view, extent, stored, offset)
             });
             let ordered = view.policy.as_ref().is_some_and(|policy| policy.ordered);
-            if let Some(hash) = known.as_ref().filter(|_| ordered).and_then(|record| record.key.as_ref()).map(|key| key_hash(key)) {
+            if let Some(hash) =
+                known.as_ref().filter(|_| ordered).and_then(|record| record.key.as_ref()).map(|key| key_hash(key))
+            {
                 for (number, state) in targets.values_mut().filter(|(_, state)| state.state == State::Ready) {
                     let offset = view.present(identity.offset, *number);
                     if view.targets[usize::from(*number)].waits_for_key(hash, offset) {
@@ -129,7 +133,8 @@ impl EmbeddedQueue {
         for (name, number) in letters {
             if let Some(letter) = self.letter(number).await? {
                 if appended_at_ms == 0 {
-                    (key, appended_at_ms) = ((!letter.key.is_empty()).then(|| letter.key.clone()), letter.appended_at_ms);
+                    (key, appended_at_ms) =
+                        ((!letter.key.is_empty()).then(|| letter.key.clone()), letter.appended_at_ms);
                 }
                 if let Some((_, state)) = targets.get_mut(&name) {
                     state.attempts = letter.attempts.list();
@@ -206,7 +211,8 @@ impl Inspect for EmbeddedQueue {
     }
 
     async fn reschedule(&self, id: &RecordId, due_ms: u64) -> Result<RecordState> {
-        let moved = |target, offset, state| waits(state).then_some(Fact::Rescheduled { target, offset, due_ms, change: 0 });
+        let moved =
+            |target, offset, state| waits(state).then_some(Fact::Rescheduled { target, offset, due_ms, change: 0 });
         self.change("queue.reschedule", id, moved, |_| false).await
     }
 
@@ -241,7 +247,12 @@ impl Inspect for EmbeddedQueue {
         }
     }
 
-    async fn dead_letters(&self, filter: &DeadLetterFilter, cursor: Option<&str>, limit: usize) -> Result<Page<DeadLetter>> {
+    async fn dead_letters(
+        &self,
+        filter: &DeadLetterFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>> {
         self.list(filter, cursor, limit)
     }
 

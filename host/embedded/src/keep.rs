@@ -29,7 +29,12 @@ impl Generations {
     /// Every fact up to `as_of` is in it: facts are applied when they are submitted or when they are
     /// durable, and `applied` is read before any view is. Facts after it may be in it too; they are applied
     /// again at a replay, and change nothing then.
-    pub(crate) fn snapshot(&mut self, shared: &Arc<Shared>, namespaces: &[Arc<Namespace>], next_view: u32) -> Result<()> {
+    pub(crate) fn snapshot(
+        &mut self,
+        shared: &Arc<Shared>,
+        namespaces: &[Arc<Namespace>],
+        next_view: u32,
+    ) -> Result<()> {
         let as_of = shared.applied.load(Ordering::Acquire);
         let segments = shared.log.segments();
         let mut parts = vec![put_head(next_view)];
@@ -49,16 +54,21 @@ impl Generations {
         Ok(())
     }
 
-    /// True when a segment was finished since the last snapshot.
+    /// True when a segment was finished since the last snapshot, or when segments of the process before wait
+    /// for a second one.
     pub(crate) fn is_due(&self, shared: &Shared) -> bool {
-        self.last.is_none() || shared.log.segments().last().is_some_and(|segment| segment.segment != self.segment)
+        let segments = shared.log.segments();
+        let waits = self.before.is_none() && segments.iter().any(|segment| segment.sealed);
+        self.last.is_none() || waits || segments.last().is_some_and(|segment| segment.segment != self.segment)
     }
 
     /// Gives back the segments that neither of the last two snapshots needs, nor anyone now. Answers which.
     pub(crate) fn release(&mut self, shared: &Shared, namespaces: &[Arc<Namespace>]) -> Vec<u64> {
         let (Some((_, last)), Some((before_as_of, before))) = (&self.last, &self.before) else { return Vec::new() };
         let mut free: BTreeSet<u64> = last.intersection(before).copied().collect();
-        free.retain(|free| shared.log.segments().iter().any(|s| s.segment == *free && s.sealed && s.last <= *before_as_of));
+        free.retain(|free| {
+            shared.log.segments().iter().any(|s| s.segment == *free && s.sealed && s.last <= *before_as_of)
+        });
         for namespace in namespaces {
             let mut view = namespace.view.lock();
             let live: BTreeSet<u64> = view.extents.live_segments().collect();

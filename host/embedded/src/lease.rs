@@ -159,7 +159,8 @@ impl Walk<'_> {
             if offset >= *applied {
                 return None;
             }
-            let waits_to_retry = ordered && progress.tried.get(&offset).is_some_and(|tried| tried.waiting && !tried.by_time);
+            let waits_to_retry =
+                ordered && progress.tried.get(&offset).is_some_and(|tried| tried.waiting && !tried.by_time);
             if waits_to_retry {
                 return Some(Next::Waiting(offset));
             }
@@ -231,7 +232,8 @@ impl Walk<'_> {
     fn ahead(&self, first: Extent) -> Vec<Extent> {
         let mut bytes = 0;
         let mut wanted = Vec::new();
-        let ready = self.view.targets[usize::from(self.target)].ready.iter().filter_map(|at| self.view.extents.find(*at));
+        let ready =
+            self.view.targets[usize::from(self.target)].ready.iter().filter_map(|at| self.view.extents.find(*at));
         for extent in std::iter::once(first).chain(ready).chain(self.view.extents.from(first.end())) {
             let known = wanted.iter().rev().take(4).any(|known: &Extent| known.first_offset == extent.first_offset);
             if known || extent.live == 0 || !extent.meant_for(self.target) {
@@ -239,7 +241,9 @@ impl Walk<'_> {
             }
             bytes += extent.place.bytes as usize;
             let enough = bytes > self.request.bytes_max.min(limits::COLD_BYTES_MAX / 2);
-            if !wanted.is_empty() && (enough || wanted.len() >= self.request.records_max.min(limits::READ_AHEAD_FRAMES_MAX)) {
+            if !wanted.is_empty()
+                && (enough || wanted.len() >= self.request.records_max.min(limits::READ_AHEAD_FRAMES_MAX))
+            {
                 break;
             }
             wanted.push(extent);
@@ -264,7 +268,10 @@ pub(crate) fn lose(view: &mut View, extent: &Extent, why: &str) {
 }
 
 /// Reads frames away from the runtime's workers.
-pub(crate) async fn load(namespace: &std::sync::Arc<Namespace>, missing: Vec<Extent>) -> Result<Vec<(Extent, Result<Stored>)>> {
+pub(crate) async fn load(
+    namespace: &std::sync::Arc<Namespace>,
+    missing: Vec<Extent>,
+) -> Result<Vec<(Extent, Result<Stored>)>> {
     let (shared, number) = (std::sync::Arc::clone(&namespace.shared), namespace.number);
     walhost_core::exec::blocking(move || shared.read(number, &missing)).await.map_err(|error| {
         walhost_core::Error::new(walhost_core::Kind::Unavailable, "queue.read", "the read was given up").source(error)

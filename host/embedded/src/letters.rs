@@ -4,11 +4,11 @@
 
 use crate::commit::Ticket;
 use crate::dead_letters::Dead;
+use crate::frame;
 use crate::frame::append::Stored;
 use crate::frame::dead::{self, Letter};
 use crate::frame::fact::Fact;
 use crate::frame::redrive::{self, Redriven};
-use crate::frame;
 use crate::identity::{Identity, dead_letter_id, dead_letter_number};
 use crate::queue::EmbeddedQueue;
 use crate::shared::{Namespace, durable, refused};
@@ -49,7 +49,12 @@ fn shown(view: &View, number: u64, dead: &Dead) -> DeadLetter {
 
 impl EmbeddedQueue {
     /// One page, oldest first; the cursor is the number of the next one.
-    pub(crate) fn list(&self, filter: &DeadLetterFilter, cursor: Option<&str>, limit: usize) -> Result<Page<DeadLetter>> {
+    pub(crate) fn list(
+        &self,
+        filter: &DeadLetterFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<DeadLetter>> {
         let bad = || Error::new(Kind::Invalid, "queue.dead_letters", "this cursor was not given by this list");
         let from = cursor.map_or(Some(0), |cursor| cursor.parse().ok()).ok_or_else(bad)?;
         let limit = limit.clamp(1, PAGE_MAX);
@@ -74,14 +79,15 @@ impl EmbeddedQueue {
         let mut groups: HashMap<(String, u16, Option<walhost_core::Digest>), DeadLetterGroup> = HashMap::new();
         for (number, dead) in view.dead.from(0) {
             let letter = shown(&view, number, dead);
-            let group = groups.entry((letter.last.code.clone(), dead.target, letter.last.digest)).or_insert(DeadLetterGroup {
-                code: letter.last.code,
-                target: letter.target,
-                digest: letter.last.digest,
-                count: 0,
-                oldest_at_ms: u64::MAX,
-                newest_at_ms: 0,
-            });
+            let group =
+                groups.entry((letter.last.code.clone(), dead.target, letter.last.digest)).or_insert(DeadLetterGroup {
+                    code: letter.last.code,
+                    target: letter.target,
+                    digest: letter.last.digest,
+                    count: 0,
+                    oldest_at_ms: u64::MAX,
+                    newest_at_ms: 0,
+                });
             group.count += 1;
             group.oldest_at_ms = group.oldest_at_ms.min(letter.dead_at_ms);
             group.newest_at_ms = group.newest_at_ms.max(letter.dead_at_ms);
@@ -154,7 +160,8 @@ impl EmbeddedQueue {
             wanted
         };
         let mut frames: HashMap<u64, Vec<Letter>> = HashMap::new();
-        let places: BTreeMap<u64, (Place, u32)> = wanted.iter().map(|(_, place, of, _)| (place.log_sequence, (*place, *of))).collect();
+        let places: BTreeMap<u64, (Place, u32)> =
+            wanted.iter().map(|(_, place, of, _)| (place.log_sequence, (*place, *of))).collect();
         for (log_sequence, (place, of)) in places {
             frames.insert(log_sequence, self.read_letters(place, of).await?);
         }

@@ -24,3 +24,6 @@ pub const DUE_CHECK_MS: u64 = 500;
 /// How often the housekeeper looks for dead letters to expire, keys to forget and segments to give back,
 /// in milliseconds.
 pub const HOUSEKEEPING_MS: u64 = 1_000;
+/// Waits of the housekeeper after an open, in milliseconds: two snapshots soon, so that the segments of the
+/// process before go back although this one may not live long either.
+pub const FIRST_ROUNDS_MS: [u64; 2] = [50, 100];

@@ -5,10 +5,10 @@
 //! Settled offsets, tries and counters are durable (frames and snapshots); everything else is made again
 //! from them at a restart.
 
+use crate::extents::Extent;
 use crate::frame::append::Delay;
 use crate::frame::attempt::Attempts;
 use crate::frame::fact::Spent;
-use crate::extents::Extent;
 use crate::runs::Runs;
 use std::collections::{BTreeSet, HashMap};
 use walhost_core::TargetName;
@@ -173,7 +173,13 @@ impl Progress {
     }
 
     /// The record waits for its next attempt. False when it is settled.
-    pub(crate) fn later(&mut self, offset: u64, (due_ms, change): (u64, u64), spent: Option<&Spent>, delayed: bool) -> bool {
+    pub(crate) fn later(
+        &mut self,
+        offset: u64,
+        (due_ms, change): (u64, u64),
+        spent: Option<&Spent>,
+        delayed: bool,
+    ) -> bool {
         if self.settled.contains(offset) {
             return false;
         }
@@ -218,7 +224,8 @@ impl Progress {
     pub(crate) fn rebuild(&mut self) {
         let fresh = Progress::new(self.name.clone(), self.settled.floor());
         let old = std::mem::replace(self, fresh);
-        (self.ended, self.counters, self.settled, self.next_token) = (old.ended, old.counters, old.settled, old.next_token);
+        (self.ended, self.counters, self.settled, self.next_token) =
+            (old.ended, old.counters, old.settled, old.next_token);
         self.tried = old.tried;
         let settled = &self.settled;
         self.tried.retain(|offset, _| !settled.contains(*offset));
@@ -299,7 +306,8 @@ impl Progress {
 
     /// Nobody waits behind the key any more: it is parked.
     pub(crate) fn let_all_go(&mut self, hash: u64) {
-        let waiting: Vec<u64> = self.held.iter().filter(|(_, held)| **held == hash).map(|(offset, _)| *offset).collect();
+        let waiting: Vec<u64> =
+            self.held.iter().filter(|(_, held)| **held == hash).map(|(offset, _)| *offset).collect();
         for offset in waiting {
             self.held.remove(&offset);
             self.holds.forget(hash, offset);
@@ -335,7 +343,11 @@ impl Progress {
     pub(crate) fn passed_over(&self, offset: u64) -> bool {
         let waits = !self.tried.is_empty() && self.tried.get(&offset).is_some_and(|tried| tried.waiting);
         let managed = offset < self.rewound_until || !self.tried.is_empty();
-        waits || managed && (self.ready.contains(&offset) || self.leased.contains_key(&offset) || self.held.contains_key(&offset))
+        waits
+            || managed
+                && (self.ready.contains(&offset)
+                    || self.leased.contains_key(&offset)
+                    || self.held.contains_key(&offset))
     }
 
     /// Lets go of all keys and looks at every open record again: order by key was switched on or off.
@@ -433,7 +445,9 @@ mod tests {
     #[test]
     fn facts_that_are_applied_twice_change_nothing() {
         let mut progress = progress(1);
-        assert!(progress.later(0, (10, 1), Some(&spent(1)), false) && progress.later(0, (10, 1), Some(&spent(1)), false));
+        assert!(
+            progress.later(0, (10, 1), Some(&spent(1)), false) && progress.later(0, (10, 1), Some(&spent(1)), false)
+        );
         assert_eq!((progress.tried[&0].attempts.list().len(), progress.waiting().1), (1, 1));
         assert_eq!(progress.settle(0, false).unwrap().list().len(), 1);
         assert!(progress.settle(0, false).is_none() && !progress.later(0, (10, 2), None, false));

@@ -4,9 +4,9 @@
 
 use crate::commit::Ticket;
 use crate::extents::Extent;
+use crate::frame::ALL_TARGETS;
 use crate::frame::append::{Delay, Meta, Stored, encode};
 use crate::frame::fact::Fact;
-use crate::frame::ALL_TARGETS;
 use crate::idempotency::{Answer, First};
 use crate::identity::Identity;
 use crate::limits;
@@ -158,7 +158,9 @@ impl EmbeddedQueue {
         let progress = &view.targets[usize::from(target)];
         let again = progress.ready.first().and_then(|offset| match progress.tried.get(offset) {
             Some(tried) if tried.due_ms > 0 => Some(tried.due_ms),
-            _ => view.due_ms(*offset).or_else(|| view.extents.find(*offset).map(|extent| extent.first_sequence / 1_000)),
+            _ => {
+                view.due_ms(*offset).or_else(|| view.extents.find(*offset).map(|extent| extent.first_sequence / 1_000))
+            }
         });
         let fresh = progress.settled.first_missing(progress.cursor);
         let open = |extent: &Extent| extent.meant_for(target) && view.extents.delay_of(extent).is_none();

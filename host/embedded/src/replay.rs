@@ -116,7 +116,9 @@ impl Replay for Recovery {
     }
 
     fn wants_body(&self, head: &FrameHead) -> bool {
-        self.is_new(head) && matches!(head.kind, APPEND_WITH | FACTS | DEAD | REDRIVE) && !self.gone.contains(&head.view)
+        self.is_new(head)
+            && matches!(head.kind, APPEND_WITH | FACTS | DEAD | REDRIVE)
+            && !self.gone.contains(&head.view)
     }
 
     fn body(&mut self, head: &FrameHead, place: Place, body: Bytes) -> Result<()> {

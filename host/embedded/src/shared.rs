@@ -6,17 +6,17 @@ use crate::cache::Cache;
 use crate::codec::Writer;
 use crate::commit::{Keeper, Ticket, Waiter, classify};
 use crate::extents::Extent;
+use crate::frame;
 use crate::frame::append::Stored;
 use crate::frame::fact::Fact;
-use crate::frame;
 use crate::limits;
 use crate::view::View;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use tokio::sync::{Notify, oneshot};
 use walhost_core::disk::Disk;
 use walhost_core::{Clock, Error, Kind, Random, Result};
@@ -83,7 +83,13 @@ pub(crate) struct Namespace {
 impl Namespace {
     pub(crate) fn new(shared: Arc<Shared>, view: View) -> Arc<Namespace> {
         let number = view.number;
-        Arc::new(Namespace { number, shared, view: Mutex::new(view), closed: AtomicBool::new(false), woken: Notify::new() })
+        Arc::new(Namespace {
+            number,
+            shared,
+            view: Mutex::new(view),
+            closed: AtomicBool::new(false),
+            woken: Notify::new(),
+        })
     }
 
     /// Something may be ready.

@@ -3,11 +3,11 @@
 //! In: lease requests, settlements. Out: leases; facts and dead letters on their way to the log.
 
 use crate::commit::Ticket;
-use crate::frame::dead::{self, Letter};
-use crate::frame::fact::{Fact, Spent};
+use crate::frame;
 use crate::frame::append::Stored;
 use crate::frame::attempt::Attempts;
-use crate::frame;
+use crate::frame::dead::{self, Letter};
+use crate::frame::fact::{Fact, Spent};
 use crate::identity::Identity;
 use crate::lease::{Loaded, Pass, Walk, key_hash, load, lose, record};
 use crate::limits;
@@ -94,7 +94,16 @@ impl TargetSubscription {
                 message: "an earlier record of its key is in the dead letters".to_owned(),
                 digest: None,
             });
-            letters.push(letter(self.target, parked.offset, parked.epoch, parked.record.clone(), attempts, None, Some(parked.hash), now_ms));
+            letters.push(letter(
+                self.target,
+                parked.offset,
+                parked.epoch,
+                parked.record.clone(),
+                attempts,
+                None,
+                Some(parked.hash),
+                now_ms,
+            ));
         }
         let offsets: Vec<u64> = letters.iter().map(|letter| letter.offset).collect();
         if let Err(error) = self.submit(view, letters) {
@@ -111,7 +120,8 @@ impl TargetSubscription {
         if self.namespace.shared.planted != Some(crate::Planted::SettledBeforeDelivered) {
             return Ok(());
         }
-        let offsets = |lease: &Lease| view.targets[usize::from(self.target)].leases.get(&lease.token.0).map(|l| l.offset);
+        let offsets =
+            |lease: &Lease| view.targets[usize::from(self.target)].leases.get(&lease.token.0).map(|l| l.offset);
         let done = |offset| Fact::Done {
             target: self.target,
             offset,
@@ -124,7 +134,13 @@ impl TargetSubscription {
     }
 
     /// The facts that these settlements are. Leases that have ended are passed over.
-    fn facts(&self, view: &View, settlements: &[(LeaseToken, Settlement)], claimed: Option<&HashSet<u64>>, now_ms: u64) -> Vec<Fact> {
+    fn facts(
+        &self,
+        view: &View,
+        settlements: &[(LeaseToken, Settlement)],
+        claimed: Option<&HashSet<u64>>,
+        now_ms: u64,
+    ) -> Vec<Fact> {
         let Some(progress) = view.targets.get(usize::from(self.target)) else { return Vec::new() };
         let mut seen = HashSet::new();
         let fact = |(token, settlement): &(LeaseToken, Settlement)| {
@@ -183,7 +199,8 @@ impl TargetSubscription {
         }
         for answer in answers {
             durable("queue.settle", answer).await.map_err(|error| {
-                Error::new(Kind::Unavailable, "queue.settle", "a dead letter could not be written: the record is held").source(error)
+                Error::new(Kind::Unavailable, "queue.settle", "a dead letter could not be written: the record is held")
+                    .source(error)
             })?;
         }
         Ok(())
@@ -223,13 +240,19 @@ impl TargetSubscription {
     }
 
     /// Submits letters in as few frames as they fit.
-    fn submit(&self, view: &mut View, letters: Vec<Letter>) -> Result<Vec<oneshot::Receiver<Result<(), walhost_log::Failure>>>> {
+    fn submit(
+        &self,
+        view: &mut View,
+        letters: Vec<Letter>,
+    ) -> Result<Vec<oneshot::Receiver<Result<(), walhost_log::Failure>>>> {
         let mut answers = Vec::new();
         let mut letters = letters.into_iter().peekable();
         while letters.peek().is_some() {
             let mut bytes = 0;
             let mut group = Vec::new();
-            while let Some(letter) = letters.next_if(|next| group.is_empty() || bytes + next.bytes() < limits::DEAD_FRAME_BYTES_MAX) {
+            while let Some(letter) =
+                letters.next_if(|next| group.is_empty() || bytes + next.bytes() < limits::DEAD_FRAME_BYTES_MAX)
+            {
                 bytes += letter.bytes();
                 group.push(letter);
             }
@@ -247,8 +270,12 @@ impl TargetSubscription {
             let namespace = Arc::clone(&self.namespace);
             let ticket = Ticket::Dead { namespace, first, letters: group, waiter };
             self.namespace.shared.submit_fact(draft, ticket).map_err(|why| {
-                Error::new(Kind::Unavailable, "queue.settle", "a dead letter cannot be written at the moment: the record is held")
-                    .with("refused", format!("{why:?}"))
+                Error::new(
+                    Kind::Unavailable,
+                    "queue.settle",
+                    "a dead letter cannot be written at the moment: the record is held",
+                )
+                .with("refused", format!("{why:?}"))
             })?;
             view.next_dead = first + u64::from(count);
             answers.push(answer);

@@ -7,10 +7,10 @@
 use crate::dead_letters::{Dead, DeadLetters};
 use crate::extents::{Extent, Extents};
 use crate::frame::append::Meta;
+use crate::frame::attempt::Attempts;
 use crate::frame::dead::Letter;
 use crate::frame::fact::Fact;
 use crate::frame::redrive::Redriven;
-use crate::frame::attempt::Attempts;
 use crate::history::{Finished, History};
 use crate::idempotency::{First, Keys};
 use crate::progress::{Progress, Tried};
@@ -151,7 +151,8 @@ impl View {
     pub(crate) fn given(&mut self, landed: &Landed, delayed: bool) {
         self.next_offset = self.next_offset.max(landed.first_offset + u64::from(landed.count));
         if !delayed {
-            self.last_sequence = self.last_sequence.max(landed.first_sequence + u64::from(landed.count).saturating_sub(1));
+            self.last_sequence =
+                self.last_sequence.max(landed.first_sequence + u64::from(landed.count).saturating_sub(1));
         }
     }
 
@@ -427,7 +428,8 @@ impl View {
                 }
             }
         }
-        let letters: Vec<(u64, u16, Option<Place>)> = self.dead.from(0).map(|(n, dead)| (n, dead.target, dead.place)).collect();
+        let letters: Vec<(u64, u16, Option<Place>)> =
+            self.dead.from(0).map(|(n, dead)| (n, dead.target, dead.place)).collect();
         for (number, target, place) in letters {
             match place {
                 Some(place) => self.extents.hold(place.segment),
@@ -458,7 +460,8 @@ impl View {
                 live = target.map_or(0, |target| target.settled.missing(extent.first_offset, extent.end()));
             } else {
                 while open < extent.end() {
-                    let next = self.targets.iter().filter(|target| !target.ended).map(|t| t.settled.first_missing(open)).min();
+                    let next =
+                        self.targets.iter().filter(|target| !target.ended).map(|t| t.settled.first_missing(open)).min();
                     let Some(next) = next.filter(|next| *next < extent.end()) else { break };
                     live += 1;
                     open = next + 1;

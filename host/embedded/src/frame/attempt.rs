@@ -117,7 +117,10 @@ mod tests {
         }
         let list = attempts.list();
         assert_eq!(list.len(), ATTEMPTS_KEPT_MAX);
-        assert_eq!((&list[0], &list[ATTEMPTS_KEPT_MAX - 1], list[15].number, list[16].number), (&attempt(1), &attempt(100), 16, 85));
+        assert_eq!(
+            (&list[0], &list[ATTEMPTS_KEPT_MAX - 1], list[15].number, list[16].number),
+            (&attempt(1), &attempt(100), 16, 85)
+        );
         let mut writer = Writer::default();
         attempts.put(&mut writer);
         let read = Attempts::get(&mut Reader::new(&writer.0)).unwrap();

@@ -96,7 +96,11 @@ impl Run {
         loop {
             let queue = self.queue();
             let page = self.world.wait(queue.peek(from.as_deref(), 1_000)).unwrap();
-            let new = page.items.into_iter().map(|peeked| peeked.record).filter(|record| self.reference.find(&record.id).is_none());
+            let new = page
+                .items
+                .into_iter()
+                .map(|peeked| peeked.record)
+                .filter(|record| self.reference.find(&record.id).is_none());
             unknown.extend(new.collect::<Vec<_>>());
             from = page.next;
             if from.is_none() {
@@ -104,7 +108,8 @@ impl Run {
             }
         }
         for doubt in std::mem::take(&mut self.reference.doubts) {
-            let there: Vec<_> = unknown.extract_if(.., |record| doubt.values.iter().any(|value| record.value == *value)).collect();
+            let there: Vec<_> =
+                unknown.extract_if(.., |record| doubt.values.iter().any(|value| record.value == *value)).collect();
             if there.is_empty() {
                 self.ran.count("doubt was not there");
                 continue;

@@ -86,10 +86,23 @@ impl Reference {
             self.keys.insert(key, (self.records.len(), ids.len()));
         }
         for (place, (id, value)) in ids.iter().zip(&doubt.values).enumerate() {
-            let slot = Slot { now: Stand::Pending { attempts: 0, due_ms: doubt.due_ms }, maybe: Vec::new(), leased_until_ms: 0, started: false, token: 0, last: 0 };
+            let slot = Slot {
+                now: Stand::Pending { attempts: 0, due_ms: doubt.due_ms },
+                maybe: Vec::new(),
+                leased_until_ms: 0,
+                started: false,
+                token: 0,
+                last: 0,
+            };
             let meant = TARGETS.into_iter().filter(|target| doubt.only.is_none_or(|only| only == *target));
             let slots = meant.map(|target| (target, slot.clone())).collect();
-            self.records.push(Known { id: id.clone(), value: value.clone(), keyed: place % 2 == 0, sequence: None, slots });
+            self.records.push(Known {
+                id: id.clone(),
+                value: value.clone(),
+                keyed: place % 2 == 0,
+                sequence: None,
+                slots,
+            });
         }
     }
 

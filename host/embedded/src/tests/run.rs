@@ -20,10 +20,41 @@ pub(super) const VISIBILITY_MS: u64 = 5_000;
 pub(super) struct Ran(BTreeMap<&'static str, u64>);
 
 const MUST: [&str; 35] = [
-    "append", "append delayed", "append for one", "append keyed", "deduplicated", "append in doubt", "doubt was there",
-    "doubt was not there", "lease", "delivered", "filtered", "later", "held", "dead", "lease ended", "cancel", "reschedule",
-    "redrive", "purge", "expire", "advance", "snapshot", "roll", "reopen", "power cut", "kill", "sync failed", "disk full",
-    "no room", "in order", "segment given back", "sectors lost", "lies lost", "names lost", "files torn",
+    "append",
+    "append delayed",
+    "append for one",
+    "append keyed",
+    "deduplicated",
+    "append in doubt",
+    "doubt was there",
+    "doubt was not there",
+    "lease",
+    "delivered",
+    "filtered",
+    "later",
+    "held",
+    "dead",
+    "lease ended",
+    "cancel",
+    "reschedule",
+    "redrive",
+    "purge",
+    "expire",
+    "advance",
+    "snapshot",
+    "roll",
+    "reopen",
+    "power cut",
+    "kill",
+    "sync failed",
+    "disk full",
+    "no room",
+    "in order",
+    "segment given back",
+    "sectors lost",
+    "lies lost",
+    "names lost",
+    "files torn",
 ];
 
 impl Ran {
@@ -65,7 +96,13 @@ impl Drop for Run {
 }
 
 fn model_policy(ordered: bool) -> QueuePolicy {
-    QueuePolicy { ordered, history_ms: u64::MAX / 4, idempotency_window_ms: u64::MAX / 4, dlq_retention_ms: 60_000, ..policy() }
+    QueuePolicy {
+        ordered,
+        history_ms: u64::MAX / 4,
+        idempotency_window_ms: u64::MAX / 4,
+        dlq_retention_ms: 60_000,
+        ..policy()
+    }
 }
 
 pub(super) fn target(name: &str) -> TargetName {
@@ -78,7 +115,17 @@ impl Run {
         world.open().unwrap();
         let random = Random::seeded(seed ^ 0xabcd);
         let (reference, ran) = (Reference::default(), Ran::default());
-        let mut run = Run { world, random, reference, queue: None, leases: Vec::new(), values: 0, ran, ordered: seed % 2 == 1, trace: Vec::new() };
+        let mut run = Run {
+            world,
+            random,
+            reference,
+            queue: None,
+            leases: Vec::new(),
+            values: 0,
+            ran,
+            ordered: seed % 2 == 1,
+            trace: Vec::new(),
+        };
         run.take_up();
         run
     }
@@ -185,7 +232,8 @@ impl Run {
         match (appended, known) {
             (Ok(appended), Some((first, count))) => {
                 assert!(appended.deduplicated, "a known key gave new records");
-                let ids: Vec<_> = self.reference.records[first..first + count].iter().map(|known| known.id.clone()).collect();
+                let ids: Vec<_> =
+                    self.reference.records[first..first + count].iter().map(|known| known.id.clone()).collect();
                 assert_eq!(appended.ids, ids, "I23");
                 self.ran.count("deduplicated");
             }
@@ -200,10 +248,9 @@ impl Run {
                 self.reference.doubts.push(doubt);
             }
             (Err(error), _) if error.kind() == Kind::DiskFull => self.ran.count("no room"),
-            (Err(error), _) => assert!(
-                matches!(error.kind(), Kind::Unavailable | Kind::Overloaded | Kind::Closed),
-                "{error}"
-            ),
+            (Err(error), _) => {
+                assert!(matches!(error.kind(), Kind::Unavailable | Kind::Overloaded | Kind::Closed), "{error}")
+            }
         }
     }
 
@@ -227,12 +274,17 @@ impl Run {
 
     pub(super) fn check_lease(&mut self, name: &'static str, lease: &Lease) {
         let now_ms = self.world.clock.now_ms();
-        let known = self.reference.find(&lease.record.id).unwrap_or_else(|| panic!("{:?} was never acknowledged", lease.record.id));
+        let known = self
+            .reference
+            .find(&lease.record.id)
+            .unwrap_or_else(|| panic!("{:?} was never acknowledged", lease.record.id));
         assert_eq!(lease.record.value, known.value, "I3");
         let sequence = *known.sequence.get_or_insert(lease.record.sequence);
         assert_eq!(lease.record.sequence, sequence, "a sequence never changes");
         let slot = known.slots.get_mut(name).unwrap_or_else(|| panic!("not meant for {name}"));
-        let Stand::Pending { attempts, due_ms } = slot.now else { panic!("{:?} was handed out again: {slot:?}", lease.record.id) };
+        let Stand::Pending { attempts, due_ms } = slot.now else {
+            panic!("{:?} was handed out again: {slot:?}", lease.record.id)
+        };
         assert!(now_ms >= due_ms, "I20: due at {due_ms}, handed out at {now_ms}");
         assert!(slot.leased_until_ms <= now_ms, "leased twice");
         assert_eq!(lease.record.attempt, attempts + 1);
@@ -276,7 +328,11 @@ impl Run {
                     let spent = Some(self.attempt(&lease, VerdictKind::Retry));
                     (Settlement::Later { due_ms, spent }, Stand::Pending { attempts, due_ms }, "later")
                 }
-                7 => (Settlement::Later { due_ms, spent: None }, Stand::Pending { attempts: attempts - 1, due_ms }, "held"),
+                7 => (
+                    Settlement::Later { due_ms, spent: None },
+                    Stand::Pending { attempts: attempts - 1, due_ms },
+                    "held",
+                ),
                 _ => {
                     let attempt = self.attempt(&lease, VerdictKind::Reject);
                     (Settlement::Dead { attempt, exhausted: None }, Stand::Dead, "dead")
@@ -290,7 +346,10 @@ impl Run {
             }
         }
         let sub = self.sub(name);
-        let noted = format!("settle {name} {call:?} alive {:?}", stands.iter().map(|(lease, ..)| lease.record.id.clone()).collect::<Vec<_>>());
+        let noted = format!(
+            "settle {name} {call:?} alive {:?}",
+            stands.iter().map(|(lease, ..)| lease.record.id.clone()).collect::<Vec<_>>()
+        );
         let settled = self.world.wait(sub.settle(call));
         self.note(format!("{noted} -> {settled:?}"));
         for (lease, stand, what) in stands {
@@ -317,14 +376,23 @@ impl Run {
         (count > 0).then(|| self.reference.records[self.random.below(count) as usize].id.clone())
     }
 
-    pub(super) fn change_waiting(&mut self, id: &walhost_core::RecordId, durable: bool, stand: impl Fn(Stand) -> Stand) -> usize {
+    pub(super) fn change_waiting(
+        &mut self,
+        id: &walhost_core::RecordId,
+        durable: bool,
+        stand: impl Fn(Stand) -> Stand,
+    ) -> usize {
         let now_ms = self.now_ms();
         let known = self.reference.find(id).unwrap();
         let mut changed = 0;
         for slot in known.slots.values_mut() {
             if matches!(slot.now, Stand::Pending { .. }) && slot.leased_until_ms <= now_ms {
                 let stand = stand(slot.now);
-                if durable { slot.fix(stand) } else { slot.change(stand) }
+                if durable {
+                    slot.fix(stand)
+                } else {
+                    slot.change(stand)
+                }
                 changed += 1;
             }
         }
@@ -376,7 +444,8 @@ impl Run {
         for name in TARGETS {
             let sub = self.sub(name);
             loop {
-                let request = LeaseRequest { records_max: 100, bytes_max: 1 << 20, visibility_ms: VISIBILITY_MS, wait_ms: 0 };
+                let request =
+                    LeaseRequest { records_max: 100, bytes_max: 1 << 20, visibility_ms: VISIBILITY_MS, wait_ms: 0 };
                 let leases = self.world.wait(sub.lease(request)).unwrap();
                 if leases.is_empty() {
                     break;
@@ -386,7 +455,13 @@ impl Run {
                     self.check_lease(name, &lease);
                     let attempt = Some(self.attempt(&lease, VerdictKind::Delivered));
                     call.push((lease.token, Settlement::Done { outcome: Done::Delivered, attempt }));
-                    self.reference.find(&lease.record.id).unwrap().slots.get_mut(name).unwrap().change(Stand::Delivered);
+                    self.reference
+                        .find(&lease.record.id)
+                        .unwrap()
+                        .slots
+                        .get_mut(name)
+                        .unwrap()
+                        .change(Stand::Delivered);
                 }
                 self.world.wait(sub.settle(call)).unwrap();
             }
