@@ -59,6 +59,13 @@ impl KeyHolds {
         before != hold.behind.len()
     }
 
+    /// Nobody waits for this key any more. Answers who did, in order.
+    pub fn forget_all(&mut self, hash: u64) -> VecDeque<u64> {
+        let behind = self.held.get_mut(&hash).map(|hold| std::mem::take(&mut hold.behind)).unwrap_or_default();
+        self.waiting -= behind.len();
+        behind
+    }
+
     /// True when some record holds the key.
     pub fn is_held(&self, hash: u64) -> bool {
         self.held.contains_key(&hash)
@@ -96,5 +103,8 @@ mod tests {
         assert!(holds.forget(1, 13) && !holds.forget(1, 13));
         assert_eq!((holds.release(1, 12), holds.waiting()), (None, 0));
         assert!(holds.take(1, 14));
+        assert!(!holds.take(1, 15) && !holds.take(1, 16));
+        assert_eq!((holds.forget_all(1), holds.forget_all(2).len(), holds.waiting()), ([15, 16].into(), 0, 0));
+        assert_eq!(holds.release(1, 14), None);
     }
 }
