@@ -35,6 +35,17 @@ pub struct FrameDraft {
     pub urgency: Urgency,
 }
 
+/// The check sum of a draft's body, to be taken before a lock is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodySum(pub(crate) u32);
+
+impl BodySum {
+    /// Of these parts one after another.
+    pub fn of(parts: &[Bytes]) -> BodySum {
+        BodySum(crate::format::crc_of_parts(parts))
+    }
+}
+
 impl FrameDraft {
     /// Bytes of the body.
     pub fn bytes(&self) -> usize {

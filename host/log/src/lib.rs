@@ -24,7 +24,7 @@ mod recover;
 pub mod harness;
 
 pub use committer::{Committer, Step};
-pub use frame::{FrameDraft, FrameHead, KIND_RESERVED_FROM, Place, Urgency};
+pub use frame::{BodySum, FrameDraft, FrameHead, KIND_RESERVED_FROM, Place, Urgency};
 pub use log::{Log, Opened, SegmentInfo};
 pub use observe::{Failure, FailureKind, Observer, Refused, State};
 pub use options::Options;

@@ -4,7 +4,7 @@
 
 use crate::committer::Committer;
 use crate::format::{HEAD_BYTES, ROW_BYTES, commit_bytes_max, crc_of_parts, frame_bytes};
-use crate::frame::{FrameDraft, FrameHead, KIND_RESERVED_FROM, Place, Urgency};
+use crate::frame::{BodySum, FrameDraft, FrameHead, KIND_RESERVED_FROM, Place, Urgency};
 use crate::observe::{Observer, Refused, State};
 use crate::options::Options;
 use crate::preparer::Preparer;
@@ -66,13 +66,25 @@ impl<O: Observer> Log<O> {
     /// Takes a frame to be committed. Does little under its lock; never blocks on the disk. After `Ok` the
     /// observer is told exactly once.
     pub fn submit(&self, draft: FrameDraft, context: O::Context) -> Result<(), (Refused, O::Context)> {
+        let sum = BodySum::of(&draft.parts);
+        self.submit_summed(draft, sum, context)
+    }
+
+    /// The same, for callers that took the body's check sum before they took a lock of their own. With a
+    /// check sum of other parts the frame is damaged from the start.
+    pub fn submit_summed(
+        &self,
+        draft: FrameDraft,
+        BodySum(body_crc): BodySum,
+        context: O::Context,
+    ) -> Result<(), (Refused, O::Context)> {
         let bytes = draft.bytes();
         let options = &self.shared.options;
         if draft.kind >= KIND_RESERVED_FROM || !self.fits(bytes) {
             return Err((Refused::Invalid, context));
         }
         let urgent = draft.urgency == Urgency::Now;
-        let body_crc = crc_of_parts(&draft.parts);
+        debug_assert_eq!(body_crc, crc_of_parts(&draft.parts), "the check sum is of these parts");
         let since = if urgent { None } else { Some(options.clock.monotonic()) };
         let mut queue = self.shared.queue.lock();
         let refused = match queue.state {
