@@ -66,7 +66,8 @@ impl Keys {
     /// The append is durable.
     pub(crate) fn settle(&mut self, mark: &Idempotency, first: First, at_ms: u64) {
         let known = Known { content: mark.content, first: Some(first), at_ms };
-        if self.known.insert(mark.key, known).is_none_or(|before| before.first.is_none()) {
+        // A replay may go over the same append, and over an older one whose window had ended by then.
+        if self.known.insert(mark.key, known).is_none_or(|before| before.first.is_none() || before.at_ms != at_ms) {
             self.order.push_back((at_ms, mark.key));
         }
     }
@@ -156,5 +157,21 @@ mod tests {
         assert_eq!(read.begin(&mark(1, 1), 101, 100, 1), Answer::Known(first));
         assert_eq!(read.begin(&mark(1, 1), 102, 100, 1), Answer::Begin);
         assert_eq!(read.len(), 1);
+    }
+
+    #[test]
+    fn i23_a_key_that_a_replay_meets_twice_is_remembered_and_forgotten_by_its_newer_append() {
+        let mut keys = Keys::default();
+        let first = |first_offset| First { first_offset, count: 1, epoch: 1 };
+        keys.settle(&mark(1, 1), first(4), 2);
+        keys.settle(&mark(1, 1), first(9), 200);
+        keys.settle(&mark(1, 1), first(9), 200);
+        let mut writer = Writer::default();
+        keys.put(&mut writer);
+        let mut read = Keys::get(&mut Reader::new(&writer.0)).unwrap();
+        for keys in [&mut keys, &mut read] {
+            assert_eq!(keys.begin(&mark(1, 1), 299, 100, 9), Answer::Known(first(9)));
+            assert_eq!(keys.begin(&mark(1, 1), 300, 100, 9), Answer::Begin);
+        }
     }
 }
