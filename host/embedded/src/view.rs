@@ -14,7 +14,7 @@ use crate::frame::redrive::Redriven;
 use crate::history::{Finished, History};
 use crate::idempotency::{First, Keys};
 use crate::progress::{Progress, Tried};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use walhost_core::queue::{Done, QueuePolicy};
 use walhost_core::{NamespaceName, TargetName};
 use walhost_log::Place;
@@ -32,6 +32,8 @@ pub(crate) struct View {
     pub next_offset: u64,
     /// Everything below is durable, or will never be.
     pub applied: u64,
+    /// Offsets above that will never hold a record, while something before them is on its way: start to end.
+    skipped: BTreeMap<u64, u64>,
     /// The last sequence that was given to a record without a due time.
     pub last_sequence: u64,
     /// The next number that is given to a dead letter.
@@ -78,6 +80,7 @@ impl View {
             incarnation,
             next_offset: 0,
             applied: 0,
+            skipped: BTreeMap::new(),
             last_sequence: 0,
             next_dead: 0,
             next_change: 1,
@@ -136,6 +139,7 @@ impl View {
             }
         }
         self.applied = extent.end();
+        self.pass_skipped();
         self.backlog_records += u64::from(extent.live);
         self.extents.insert(extent);
         if let Some(delay) = meta.delay {
@@ -161,6 +165,14 @@ impl View {
         let end = first_offset + u64::from(count);
         if first_offset >= self.applied {
             self.targets.iter_mut().for_each(|target| target.exclude(first_offset, end));
+            self.skipped.insert(first_offset, end);
+            self.pass_skipped();
+        }
+    }
+
+    /// What failed counts as applied when everything before it does: a lazy redrive may still be on its way.
+    fn pass_skipped(&mut self) {
+        while let Some(end) = self.skipped.remove(&self.applied) {
             self.applied = end;
         }
     }
@@ -367,6 +379,7 @@ impl View {
         }
         let taken = self.take_dead(redriven.dead);
         self.applied = extent.end();
+        self.pass_skipped();
         let subscribed = self.targets.get(usize::from(target)).is_some_and(|progress| !progress.ended);
         for (number, progress) in self.targets.iter_mut().enumerate() {
             if number != usize::from(target) || taken.is_none() || !subscribed {
@@ -485,7 +498,58 @@ impl View {
             }
         }
         self.lost += lost;
-        self.recount();
+        let live = self.extents.find(extent.first_offset).map_or(0, |extent| extent.live);
+        self.backlog_records = self.backlog_records.saturating_sub(u64::from(live));
+        self.extents.set_live(extent.first_offset, 0);
         lost
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::frame::ALL_TARGETS;
+
+    fn view() -> View {
+        let mut view = View::new(1, None, 1);
+        for (target, name) in ["a", "b"].into_iter().enumerate() {
+            view.apply(&Fact::Subscribed { target: target as u16, name: name.into(), from: 0 });
+        }
+        view
+    }
+
+    fn append(view: &mut View, first_offset: u64, count: u32) {
+        let place = Place { segment: 1, position: 0, bytes: 10, log_sequence: first_offset };
+        let meta = Meta { appended_at_ms: 1, epoch: 1, only: ALL_TARGETS, delay: None, idempotency: None };
+        view.append(Landed { first_offset, count, first_sequence: 1, place }, &meta);
+    }
+
+    #[test]
+    fn an_append_that_fails_does_not_void_an_earlier_one_on_its_way() {
+        let mut view = view();
+        append(&mut view, 0, 2);
+        view.skip(3, 2);
+        assert_eq!(view.applied, 2);
+        append(&mut view, 2, 1);
+        assert_eq!((view.applied, view.targets[0].counters.accepted, view.backlog_records), (5, 3, 3));
+        assert!(!view.targets[0].settled.contains(2) && view.targets[0].settled.contains(4));
+    }
+
+    #[test]
+    fn i06_a_lost_frame_takes_its_own_records_and_no_others_out_of_the_backlog() {
+        let mut view = view();
+        append(&mut view, 0, 3);
+        append(&mut view, 3, 2);
+        let done = |offset| Fact::Done { target: 0, offset, outcome: Done::Delivered, at_ms: 1, attempt: None };
+        view.apply(&done(0));
+        view.apply(&Fact::Done { target: 1, offset: 0, outcome: Done::Delivered, at_ms: 1, attempt: None });
+        view.apply(&done(1));
+        let extent = view.extents.find(1).unwrap();
+        assert_eq!((view.backlog_records, view.lose(&extent), view.backlog_records), (4, 3, 2));
+        assert_eq!((view.lose(&extent), view.extents.live_bytes()), (0, 10));
+        assert!(view.targets.iter().all(|target| target.counters.balances()));
+        view.recount();
+        assert_eq!((view.backlog_records, view.extents.live_bytes()), (2, 10));
     }
 }
