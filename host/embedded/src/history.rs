@@ -5,7 +5,8 @@
 use crate::codec::{Reader, Writer, corrupt};
 use crate::frame::attempt::Attempts;
 use crate::limits::HISTORY_BYTES_MAX;
-use std::collections::{HashMap, VecDeque};
+use crate::spread::SpreadMap;
+use std::collections::VecDeque;
 use walhost_core::Result;
 use walhost_core::queue::Done;
 
@@ -30,7 +31,7 @@ pub(crate) type Whose = (u64, u16);
 /// Finished records of one namespace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    finished: HashMap<Whose, Finished>,
+    finished: SpreadMap<Whose, Finished>,
     order: VecDeque<Whose>,
     bytes: usize,
 }

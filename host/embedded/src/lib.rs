@@ -24,6 +24,7 @@ mod replay;
 mod runs;
 mod shared;
 mod snapshot;
+mod spread;
 mod subscription;
 mod view;
 

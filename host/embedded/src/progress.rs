@@ -10,7 +10,8 @@ use crate::frame::append::Delay;
 use crate::frame::attempt::Attempts;
 use crate::frame::fact::Spent;
 use crate::runs::Runs;
-use std::collections::{BTreeSet, HashMap};
+use crate::spread::SpreadMap;
+use std::collections::BTreeSet;
 use walhost_core::TargetName;
 use walhost_core::inspect::State;
 use walhost_core::queue::Accounting;
@@ -18,6 +19,8 @@ use walhost_core::schedule::{KeyHolds, Schedule};
 
 /// Records whose time has come that are taken over at once, so that a million of them do not hold the lock.
 const DUE_AT_ONCE_MAX: usize = 4_096;
+/// Ends of leases that were settled before, beyond as many as there are leases: then they are cleared away.
+const EXPIRY_SLACK: usize = 4_096;
 
 /// A record that was tried, moved in time, or brought its history along.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub(crate) struct Progress {
     pub ended: bool,
     pub counters: Accounting,
     pub settled: Runs,
-    pub tried: HashMap<u64, Tried>,
+    pub tried: SpreadMap<u64, Tried>,
     /// The next offset that was never handed out.
     pub cursor: u64,
     /// Below it, offsets past the cursor may have been handed out before.
@@ -65,15 +68,15 @@ pub(crate) struct Progress {
     /// Can be leased again, in order.
     pub ready: BTreeSet<u64>,
     schedule: Schedule<u64>,
-    pub leases: HashMap<u64, Leased>,
-    leased: HashMap<u64, u64>,
+    pub leases: SpreadMap<u64, Leased>,
+    leased: SpreadMap<u64, u64>,
     expiry: Schedule<u64>,
     next_token: u64,
     holds: KeyHolds,
     /// Offset to the hash of the key that it holds.
-    holding: HashMap<u64, u64>,
+    holding: SpreadMap<u64, u64>,
     /// Offset to the hash of the key that it waits for.
-    held: HashMap<u64, u64>,
+    held: SpreadMap<u64, u64>,
     retrying: u64,
     scheduled: u64,
     /// A dead letter parks its key.
@@ -87,18 +90,18 @@ impl Progress {
             ended: false,
             counters: Accounting::default(),
             settled: Runs::from_floor(from),
-            tried: HashMap::new(),
+            tried: SpreadMap::default(),
             cursor: from,
             rewound_until: 0,
             ready: BTreeSet::new(),
             schedule: Schedule::default(),
-            leases: HashMap::new(),
-            leased: HashMap::new(),
+            leases: SpreadMap::default(),
+            leased: SpreadMap::default(),
             expiry: Schedule::default(),
             next_token: 1,
             holds: KeyHolds::default(),
-            holding: HashMap::new(),
-            held: HashMap::new(),
+            holding: SpreadMap::default(),
+            held: SpreadMap::default(),
             retrying: 0,
             scheduled: 0,
             parking: false,
@@ -281,15 +284,23 @@ impl Progress {
         self.next_token += 1;
         self.leases.insert(token, Leased { offset, until_ms, settling: false, key_hash });
         self.leased.insert(offset, token);
-        self.expiry.insert(until_ms, token);
+        if self.expiry.count() > 2 * self.leases.len() + EXPIRY_SLACK {
+            self.expiry = Schedule::default();
+            self.leases.iter().for_each(|(token, lease)| self.expiry.insert(lease.until_ms, *token));
+        } else {
+            self.expiry.insert(until_ms, token);
+        }
         token
     }
 
     /// Begins the visibility of a lease anew.
     pub(crate) fn extend(&mut self, token: u64, until_ms: u64) {
         if let Some(lease) = self.leases.get_mut(&token) {
+            // A later end is noticed when the earlier one comes.
+            if until_ms < lease.until_ms {
+                self.expiry.insert(until_ms, token);
+            }
             lease.until_ms = until_ms;
-            self.expiry.insert(until_ms, token);
         }
     }
 
@@ -306,11 +317,8 @@ impl Progress {
 
     /// Nobody waits behind the key any more: it is parked.
     pub(crate) fn let_all_go(&mut self, hash: u64) {
-        let waiting: Vec<u64> =
-            self.held.iter().filter(|(_, held)| **held == hash).map(|(offset, _)| *offset).collect();
-        for offset in waiting {
+        for offset in self.holds.forget_all(hash) {
             self.held.remove(&offset);
-            self.holds.forget(hash, offset);
             self.ready.insert(offset);
         }
     }
@@ -440,6 +448,27 @@ mod tests {
         progress.leases.get_mut(&second).unwrap().settling = false;
         progress.advance(0, 40);
         assert_eq!(progress.ready.len(), 2);
+    }
+
+    #[test]
+    fn i25_leases_that_were_settled_or_extended_often_leave_nothing_behind() {
+        let mut progress = progress(100_000);
+        for offset in 0..100_000 {
+            let token = progress.lease(offset, 30_000 + offset, None);
+            progress.extend(token, 60_000 + offset);
+            progress.settle(offset, false);
+        }
+        assert!(progress.expiry.count() <= 2 * EXPIRY_SLACK, "{}", progress.expiry.count());
+        let token = progress.lease(7, 250, None);
+        for until_ms in (300..10_000).step_by(100) {
+            progress.advance(0, until_ms - 150);
+            progress.extend(token, until_ms);
+            assert!(progress.leases.contains_key(&token));
+        }
+        assert!(progress.expiry.count() <= 2 * EXPIRY_SLACK);
+        progress.extend(token, 9_880);
+        progress.advance(0, 9_880);
+        assert!(!progress.leases.contains_key(&token), "a shorter visibility counts too");
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::codec::{Reader, Writer, corrupt};
 use walhost_core::limits::ATTEMPTS_KEPT_MAX;
 use walhost_core::{Attempt, Digest, Result, VerdictKind};
 
+/// Bytes of an attempt beside its texts: number, time, verdict, lengths, digest.
+const BYTES_USUAL: usize = 48;
+
 /// Attempts of one record, oldest first, encoded; at most `ATTEMPTS_KEPT_MAX`: the first half of those and
 /// the newest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +27,7 @@ impl Attempts {
             kept.iter().for_each(|attempt| self.add(attempt));
         }
         let mut writer = Writer(std::mem::take(&mut self.bytes));
+        writer.0.reserve_exact(BYTES_USUAL + attempt.code.len() + attempt.message.len());
         put(&mut writer, attempt);
         self.bytes = writer.0;
         self.count += 1;
