@@ -4,6 +4,8 @@
 pub const TAIL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Bytes of frames read from disk that are kept for the next lease: a few leases' worth.
 pub const COLD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that a frame in memory costs beside its own: its slices, and its places in the maps.
+pub const CACHED_FRAME_BYTES: usize = 320;
 /// Frames read ahead by one cold lease: a batch of single-record frames in one go.
 pub const READ_AHEAD_FRAMES_MAX: usize = 512;
 /// Bytes of a frame that are not its records: what a queue of many tiny frames costs at least.
@@ -18,6 +20,11 @@ pub const UNSAVED_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const HELD_MAX: usize = 1_000_000;
 /// Records that follow a parked key into the dead letters in one pass: one frame's worth.
 pub const PARKED_AT_ONCE_MAX: usize = 1_000;
+/// Dead letters looked at under one lock: a page of a list, a round of expiry. Ingest waits for that long.
+pub const LETTERS_AT_ONCE_MAX: usize = 4_096;
+/// Records that one pass of a lease looks at under one lock, in a namespace with order by key, where most of
+/// them may wait behind others. Ingest waits for that long.
+pub const PASS_RECORDS_MAX: usize = 4_096;
 /// Longest sleep of a waiting lease while something is scheduled, in milliseconds: a time of day that is
 /// set forward is noticed within it (I20).
 pub const DUE_CHECK_MS: u64 = 500;
