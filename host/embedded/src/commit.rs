@@ -118,7 +118,10 @@ impl Observer for Keeper {
         while let Some((ticket, place)) = frames.next() {
             let namespace = Arc::clone(ticket.namespace());
             let mut view = namespace.view.lock();
+            // Who settled has woken others by itself.
+            let mut news = false;
             let mut take = |ticket: Ticket, place: Place, view: &mut View| {
+                news |= !matches!(ticket, Ticket::Applied { .. });
                 let (waiter, stored) = ticket.settle(view, place);
                 waiters.extend(waiter);
                 recent.extend(stored.map(|(first, stored)| (namespace.number, first, stored)));
@@ -136,7 +139,9 @@ impl Observer for Keeper {
                 recent.drain(..).for_each(|(view, first, stored)| cache.insert(view, first, stored));
             }
             shared.applied.fetch_max(last, Ordering::AcqRel);
-            namespace.wake();
+            if news {
+                namespace.wake();
+            }
         }
         for waiter in waiters {
             // Who does not wait any more has lost nothing: the record is there.

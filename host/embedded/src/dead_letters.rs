@@ -6,7 +6,7 @@
 use crate::codec::{Reader, Writer};
 use crate::frame::attempt;
 use crate::frame::dead::{Letter, get_exhausted, put_exhausted};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use walhost_core::attempt::Exhausted;
 use walhost_core::{Attempt, Result};
 use walhost_log::Place;
@@ -69,6 +69,8 @@ pub(crate) struct DeadLetters {
     by_record: HashMap<(u64, u16), u64>,
     /// How many letters park a key of a target; those on their way back do not count.
     parked: HashMap<(u16, u64), u64>,
+    /// Where the next round of expiry begins.
+    looked_at: u64,
 }
 
 impl DeadLetters {
@@ -101,16 +103,16 @@ impl DeadLetters {
         !self.parked.is_empty() && self.parked.contains_key(&(target, hash))
     }
 
-    /// The letter, and all that park the same key: they go back together, in order.
-    pub(crate) fn together(&self, number: u64) -> Vec<u64> {
-        let Some(dead) = self.all.get(&number) else { return Vec::new() };
-        match dead.parks {
-            None => vec![number],
-            Some(_) => {
-                let alike = |other: &Dead| other.target == dead.target && other.parks == dead.parks;
-                self.all.iter().filter(|(_, other)| alike(other)).map(|(number, _)| *number).collect()
-            }
+    /// The letters, and all that park one of their keys: they go back together, in order.
+    pub(crate) fn together(&self, numbers: impl Iterator<Item = u64>) -> BTreeSet<u64> {
+        let key = |dead: &Dead| dead.parks.map(|hash| (dead.target, hash));
+        let mut all: BTreeSet<u64> = numbers.filter(|number| self.all.contains_key(number)).collect();
+        let keys: HashSet<(u16, u64)> = all.iter().filter_map(|number| key(&self.all[number])).collect();
+        if !keys.is_empty() {
+            let alike = self.all.iter().filter(|(_, dead)| key(dead).is_some_and(|key| keys.contains(&key)));
+            all.extend(alike.map(|(number, _)| *number));
         }
+        all
     }
 
     pub(crate) fn remove(&mut self, number: u64) -> Option<Dead> {
@@ -140,10 +142,19 @@ impl DeadLetters {
         self.all.range(number..).map(|(number, dead)| (*number, dead))
     }
 
-    /// Numbers of those that died before this time.
-    pub(crate) fn died_before(&self, before_ms: u64, count_max: usize) -> Vec<u64> {
-        let old = |(_, dead): &(u64, &Dead)| dead.dead_at_ms < before_ms && !dead.moving;
-        self.from(0).filter(old).map(|(number, _)| number).take(count_max).collect()
+    /// Numbers of those that died before this time, among the next so many: every call goes on where the one
+    /// before it has stopped, and begins again after the last.
+    pub(crate) fn died_before(&mut self, before_ms: u64, count_max: usize) -> Vec<u64> {
+        let (mut old, mut looked_at, mut next) = (Vec::new(), 0, 0);
+        for (number, dead) in self.all.range(self.looked_at..).take(count_max) {
+            looked_at += 1;
+            next = number.saturating_add(1);
+            if dead.dead_at_ms < before_ms && !dead.moving {
+                old.push(*number);
+            }
+        }
+        self.looked_at = if looked_at < count_max { 0 } else { next };
+        old
     }
 
     pub(crate) fn put(&self, writer: &mut Writer) {
@@ -204,6 +215,11 @@ mod tests {
         assert_eq!(letters.of_record(2, 1), Some(2));
         assert_eq!(letters.get(2).unwrap().last().unwrap().code, "http-400");
         assert_eq!((letters.died_before(4, 9).len(), letters.died_before(5, 2)), (0, vec![0, 1]));
+        assert_eq!((letters.died_before(5, 2), letters.died_before(5, 9)), (vec![2], vec![0, 1, 2]));
+        assert_eq!(letters.together([2, 7].into_iter()), BTreeSet::from([0, 1, 2]), "they park one key");
+        let mut others = letters.clone();
+        others.insert(3, Dead { parks: None, ..Dead::new(&letter(9), place, 0, 1) });
+        assert_eq!(others.together([3].into_iter()), BTreeSet::from([3]));
         let mut writer = Writer::default();
         letters.put(&mut writer);
         let mut read = DeadLetters::read(&mut Reader::new(&writer.0)).unwrap();

@@ -19,6 +19,8 @@ pub(crate) struct Pass {
     pub leases: Vec<Lease>,
     /// Nothing can be leased before these frames are read.
     pub missing: Vec<Extent>,
+    /// It looked at as many records as it may, found none to lease, and is not at the end.
+    pub more: bool,
     /// Records of a parked key: they follow it into the dead letters. With token, offset and epoch.
     pub parked: Vec<Parked>,
 }
@@ -90,12 +92,17 @@ enum Next {
 impl Walk<'_> {
     /// Leases what can be leased now.
     pub(crate) fn run(mut self) -> Pass {
-        let mut pass = Pass { leases: Vec::new(), missing: Vec::new(), parked: Vec::new() };
-        let mut bytes = 0;
+        let mut pass = Pass { leases: Vec::new(), missing: Vec::new(), more: false, parked: Vec::new() };
+        let (mut bytes, mut looked_at) = (0, 0);
         let mut current: Option<(Extent, Stored)> = None;
         let ordered = self.view.policy.as_ref().is_some_and(|policy| policy.ordered);
         while pass.leases.len() < self.request.records_max.max(1) && pass.parked.len() < limits::PARKED_AT_ONCE_MAX {
             let Some(next) = self.next(ordered) else { break };
+            if looked_at == limits::PASS_RECORDS_MAX {
+                pass.more = pass.leases.is_empty();
+                break;
+            }
+            looked_at += 1;
             let (Next::Ready(offset) | Next::Fresh(offset) | Next::Waiting(offset)) = next;
             if current.as_ref().is_none_or(|(extent, _)| offset < extent.first_offset || offset >= extent.end()) {
                 let Some(extent) = self.view.extents.find(offset) else {

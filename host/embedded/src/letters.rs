@@ -10,22 +10,20 @@ use crate::frame::dead::{self, Letter};
 use crate::frame::fact::Fact;
 use crate::frame::redrive::{self, Redriven};
 use crate::identity::{Identity, dead_letter_id, dead_letter_number};
+use crate::limits::LETTERS_AT_ONCE_MAX;
 use crate::queue::EmbeddedQueue;
 use crate::shared::{Namespace, durable, refused};
 use crate::view::{Landed, View};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use walhost_core::inspect::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, DeadLetterId, Page};
 use walhost_core::limits::PAGE_MAX;
-use walhost_core::{Attempt, Error, Kind, Record, Result, VerdictKind};
+use walhost_core::{Attempt, Error, Kind, Record, Result, TargetName, VerdictKind};
 use walhost_log::{FrameDraft, Place, Urgency};
 
 /// Who tells when a frame is durable.
 type Answer = oneshot::Receiver<Result<(), walhost_log::Failure>>;
-
-/// Letters that expire at once.
-const EXPIRE_AT_ONCE_MAX: usize = 10_000;
 
 fn shown(view: &View, number: u64, dead: &Dead) -> DeadLetter {
     let none = Attempt {
@@ -58,40 +56,57 @@ impl EmbeddedQueue {
         let bad = || Error::new(Kind::Invalid, "queue.dead_letters", "this cursor was not given by this list");
         let from = cursor.map_or(Some(0), |cursor| cursor.parse().ok()).ok_or_else(bad)?;
         let limit = limit.clamp(1, PAGE_MAX);
-        let view = self.namespace().view.lock();
         let mut page = Page { items: Vec::new(), next: None };
-        for (number, dead) in view.dead.from(from) {
-            let letter = shown(&view, number, dead);
+        self.each_letter(from, |number, letter| {
             if !filter.matches(&letter) {
-                continue;
+                return true;
             }
             if page.items.len() == limit {
                 page.next = Some(number.to_string());
-                break;
+                return false;
             }
             page.items.push(letter);
-        }
+            true
+        });
         Ok(page)
     }
 
+    /// Shows every letter from a number on, until `take` has enough. Ingest gets the lock in between.
+    fn each_letter(&self, mut from: u64, mut take: impl FnMut(u64, DeadLetter) -> bool) {
+        loop {
+            let view = self.namespace().view.lock();
+            let mut looked_at = 0;
+            for (number, dead) in view.dead.from(from).take(LETTERS_AT_ONCE_MAX) {
+                if !take(number, shown(&view, number, dead)) {
+                    return;
+                }
+                from = number.saturating_add(1);
+                looked_at += 1;
+            }
+            if looked_at < LETTERS_AT_ONCE_MAX {
+                return;
+            }
+            parking_lot::MutexGuard::unlock_fair(view);
+        }
+    }
+
     pub(crate) fn groups(&self) -> Vec<DeadLetterGroup> {
-        let view = self.namespace().view.lock();
-        let mut groups: HashMap<(String, u16, Option<walhost_core::Digest>), DeadLetterGroup> = HashMap::new();
-        for (number, dead) in view.dead.from(0) {
-            let letter = shown(&view, number, dead);
-            let group =
-                groups.entry((letter.last.code.clone(), dead.target, letter.last.digest)).or_insert(DeadLetterGroup {
-                    code: letter.last.code,
-                    target: letter.target,
-                    digest: letter.last.digest,
-                    count: 0,
-                    oldest_at_ms: u64::MAX,
-                    newest_at_ms: 0,
-                });
+        let mut groups: HashMap<(String, TargetName, Option<walhost_core::Digest>), DeadLetterGroup> = HashMap::new();
+        self.each_letter(0, |_, letter| {
+            let key = (letter.last.code.clone(), letter.target.clone(), letter.last.digest);
+            let group = groups.entry(key).or_insert(DeadLetterGroup {
+                code: letter.last.code,
+                target: letter.target,
+                digest: letter.last.digest,
+                count: 0,
+                oldest_at_ms: u64::MAX,
+                newest_at_ms: 0,
+            });
             group.count += 1;
             group.oldest_at_ms = group.oldest_at_ms.min(letter.dead_at_ms);
             group.newest_at_ms = group.newest_at_ms.max(letter.dead_at_ms);
-        }
+            true
+        });
         let mut groups: Vec<DeadLetterGroup> = groups.into_values().collect();
         groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.cmp(b)));
         groups
@@ -147,8 +162,7 @@ impl EmbeddedQueue {
             let view = self.namespace().view.lock();
             let mut wanted = Vec::new();
             let ids = ids.iter().filter_map(|id| dead_letter_number(view.incarnation, id));
-            let numbers: BTreeSet<u64> = ids.flat_map(|number| view.dead.together(number)).collect();
-            for number in numbers {
+            for number in view.dead.together(ids) {
                 let Some(dead) = view.dead.get(number).filter(|dead| !dead.moving) else { continue };
                 let target = &view.targets[usize::from(dead.target)];
                 if target.ended {
@@ -256,8 +270,8 @@ impl EmbeddedQueue {
 pub(crate) fn expire(namespace: &Arc<Namespace>, now_ms: u64) -> Result<usize> {
     let mut view = namespace.view.lock();
     let Some(retention_ms) = view.policy.as_ref().map(|policy| policy.dlq_retention_ms) else { return Ok(0) };
-    let old = view.dead.died_before(now_ms.saturating_sub(retention_ms), EXPIRE_AT_ONCE_MAX);
+    let old = view.dead.died_before(now_ms.saturating_sub(retention_ms), LETTERS_AT_ONCE_MAX);
     let facts: Vec<Fact> = old.iter().map(|dead| Fact::Expired { dead: *dead }).collect();
-    namespace.shared.apply_lazily(namespace, &mut view, &facts)?;
-    Ok(facts.len())
+    namespace.shared.apply_lazily(namespace, &mut view, facts)?;
+    Ok(old.len())
 }

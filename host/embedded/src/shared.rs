@@ -157,14 +157,14 @@ impl Shared {
 
     /// Applies facts now and writes them without a commit of their own. When the log cannot take them they
     /// wait in memory, up to a bound; beyond, nothing is applied.
-    pub(crate) fn apply_lazily(&self, namespace: &Arc<Namespace>, view: &mut View, facts: &[Fact]) -> Result<()> {
-        if facts.is_empty() {
+    pub(crate) fn apply_lazily(&self, namespace: &Arc<Namespace>, view: &mut View, mut facts: Vec<Fact>) -> Result<()> {
+        // Of a namespace that was removed nobody will ask: its number must not come back with a late fact.
+        if facts.is_empty() || view.removed {
             return Ok(());
         }
         if self.unsaved.lock().is_full() {
             return Err(Error::new(Kind::Unavailable, "queue.settle", "too many settlements wait for the disk"));
         }
-        let mut facts = facts.to_vec();
         view.number(&mut facts);
         let (draft, body) = namespace.facts_draft(&facts, Urgency::Lazy);
         let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body: body.clone(), waiter: None };

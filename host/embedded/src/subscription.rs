@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::lease::{Loaded, Pass, Walk, key_hash, load, lose, record};
 use crate::limits;
 use crate::shared::{Namespace, durable};
+use crate::spread::SpreadSet;
 use crate::view::View;
 use async_trait::async_trait;
 use std::collections::HashSet;
@@ -130,7 +131,7 @@ impl TargetSubscription {
             attempt: None,
         };
         let facts: Vec<Fact> = pass.leases.iter().filter_map(offsets).map(done).collect();
-        self.namespace.shared.apply_lazily(&self.namespace, view, &facts)
+        self.namespace.shared.apply_lazily(&self.namespace, view, facts)
     }
 
     /// The facts that these settlements are. Leases that have ended are passed over.
@@ -142,7 +143,7 @@ impl TargetSubscription {
         now_ms: u64,
     ) -> Vec<Fact> {
         let Some(progress) = view.targets.get(usize::from(self.target)) else { return Vec::new() };
-        let mut seen = HashSet::new();
+        let mut seen = SpreadSet::with_capacity_and_hasher(settlements.len(), Default::default());
         let fact = |(token, settlement): &(LeaseToken, Settlement)| {
             let leased = progress.leases.get(&token.0)?;
             let ours = claimed.map_or(!leased.settling, |claimed| claimed.contains(&token.0));
@@ -362,7 +363,13 @@ impl Subscription for TargetSubscription {
             if !pass.leases.is_empty() {
                 return Ok(pass.leases);
             }
+            if pass.more {
+                tokio::task::yield_now().await;
+                continue;
+            }
             if !pass.missing.is_empty() {
+                // What was read before was walked over: its records were held, or lost.
+                loaded.clear();
                 for (extent, stored) in load(&self.namespace, pass.missing).await? {
                     match stored {
                         Ok(stored) => {
@@ -423,11 +430,16 @@ impl Subscription for TargetSubscription {
             progress.advance(now_ms, monotonic_ms(&self.namespace));
         }
         let facts = self.facts(&view, &settlements, claim.as_ref().map(|claim| &claim.tokens), now_ms);
-        let settled = shared.apply_lazily(&self.namespace, &mut view, &facts);
+        let later = facts.iter().any(|fact| matches!(fact, Fact::Later { .. }));
+        let settled = shared.apply_lazily(&self.namespace, &mut view, facts);
+        // A key that is free again, or a record that is due sooner than others, is for whoever waits; that
+        // others are done is not.
+        let wakes = later || claim.is_some() || view.progress(self.target).is_some_and(|one| !one.ready.is_empty());
         drop(view);
         drop(claim);
-        // A key that is free again, or a record that is due at once, is for whoever waits.
-        self.namespace.wake();
+        if wakes {
+            self.namespace.wake();
+        }
         settled
     }
 
