@@ -14,12 +14,13 @@ use crate::shared::{Namespace, durable, refused};
 use crate::subscription::TargetSubscription;
 use crate::view::{Landed, View};
 use async_trait::async_trait;
+use parking_lot::MutexGuard;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use walhost_core::queue::{Appended, Capability, From, QueuePolicy, QueueStats, TargetStats};
 use walhost_core::{Error, Kind, Queue, RecordBatch, Result, Subscription, TargetName};
-use walhost_log::{Failure, FrameDraft, Place, Urgency};
+use walhost_log::{BodySum, Failure, FrameDraft, Place, Urgency};
 
 /// The queue of one namespace.
 pub(crate) struct EmbeddedQueue {
@@ -53,14 +54,18 @@ pub(crate) fn durability(policy: &QueuePolicy) -> Result<&'static str> {
 }
 
 impl EmbeddedQueue {
-    fn receipt(&self, view: &View, first: First, deduplicated: bool) -> Appended {
-        let id = |offset| Identity { incarnation: view.incarnation, epoch: first.epoch, offset }.record_id();
+    /// Takes the lock, to give it back before the ids are written.
+    fn receipt(&self, view: MutexGuard<'_, View>, first: First, deduplicated: bool) -> Appended {
+        let (incarnation, epoch) = (view.incarnation, first.epoch);
+        let durability = view.policy.as_ref().and_then(|policy| durability(policy).ok()).unwrap_or("fsync");
+        drop(view);
+        let id = |offset| Identity { incarnation, epoch, offset }.record_id();
         let end = first.first_offset + u64::from(first.count);
         Appended {
             ids: (first.first_offset..end).map(id).collect(),
             first: format!("0:{}", first.first_offset),
             last: format!("0:{}", end - 1),
-            durability: view.policy.as_ref().and_then(|policy| durability(policy).ok()).unwrap_or("fsync"),
+            durability,
             deduplicated,
         }
     }
@@ -72,30 +77,36 @@ impl EmbeddedQueue {
         let shared = &self.namespace.shared;
         let now_us = shared.clock.now_us();
         let now_ms = now_us / 1_000;
-        let mut view = self.namespace.view.lock();
-        if self.namespace.closed.load(Ordering::Acquire) || view.removed {
-            return Err(closed(OPERATION));
-        }
+        let unknown =
+            |name| Error::new(Kind::UnknownTarget, OPERATION, format!("the namespace has no target `{name}`"));
         let only = match &batch.target {
             None => ALL_TARGETS,
-            Some(name) => view.target(name).ok_or_else(|| {
-                Error::new(Kind::UnknownTarget, OPERATION, format!("the namespace has no target `{name}`"))
-            })?,
+            Some(name) => self.namespace.view.lock().target(name).ok_or_else(|| unknown(name))?,
         };
         let waits = batch.due_ms.is_some_and(|due_ms| due_ms > now_ms) || batch.jitter_ms > 0;
         let delay = waits.then(|| Delay { due_ms: batch.due_ms.unwrap_or(now_ms), jitter_ms: batch.jitter_ms });
         let meta = Meta { appended_at_ms: now_ms, epoch: shared.epoch, only, delay, idempotency: batch.idempotency };
         let bytes = batch.bytes() as u64 + 12 * batch.count() as u64 + limits::FRAME_OVERHEAD_BYTES;
-        if let Some(begun) = self.admit(&mut view, batch, bytes, now_ms)? {
-            return Ok(begun);
-        }
+        // Whatever grows with the batch is done before the lock and after it: delivery and commits wait for it.
         let parts = encode(&meta, batch);
+        let sum = BodySum::of(&parts);
         let count = batch.count() as u32;
+        let stored = Stored::of_parts(&meta, &parts, count);
+        let (waiter, answer) = oneshot::channel();
+        let mut view = self.namespace.view.lock();
+        if self.namespace.closed.load(Ordering::Acquire) || view.removed {
+            return Err(closed(OPERATION));
+        }
+        if let Some(name) = batch.target.as_ref().filter(|name| view.target(name) != Some(only)) {
+            return Err(unknown(name));
+        }
+        if let Some(first) = self.admit(&mut view, batch, bytes, now_ms)? {
+            return Ok(Begun::There(self.receipt(view, first, true)));
+        }
         let first_sequence = match delay {
             None => now_us.max(view.last_sequence + 1),
             Some(delay) => delay.due_ms.saturating_mul(1_000),
         };
-        let stored = Stored::of_parts(&meta, &parts, count);
         let place = Place { segment: 0, position: 0, bytes: 0, log_sequence: 0 };
         let landed = Landed { first_offset: view.next_offset, count, first_sequence, place };
         let draft = FrameDraft {
@@ -107,10 +118,9 @@ impl EmbeddedQueue {
             parts,
             urgency: Urgency::Now,
         };
-        let (waiter, answer) = oneshot::channel();
         let namespace = Arc::clone(&self.namespace);
         let ticket = Ticket::Append { namespace, landed, meta, stored, reserved_bytes: bytes, waiter };
-        if let Err((why, _)) = shared.log.submit(draft, ticket) {
+        if let Err((why, _)) = shared.log.submit_summed(draft, sum, ticket) {
             if let Some(mark) = &batch.idempotency {
                 view.keys.give_up(mark);
             }
@@ -119,36 +129,37 @@ impl EmbeddedQueue {
         view.given(&landed, delay.is_some());
         view.reserved_bytes += bytes;
         let first = First { first_offset: landed.first_offset, count, epoch: shared.epoch };
-        Ok(Begun::OnItsWay(self.receipt(&view, first, false), answer))
+        Ok(Begun::OnItsWay(self.receipt(view, first, false), answer))
     }
 
-    /// Quota and idempotency.
-    fn admit(&self, view: &mut View, batch: &RecordBatch, bytes: u64, now_ms: u64) -> Result<Option<Begun>> {
+    /// Quota and idempotency. Answers with the first append when the batch is there already.
+    fn admit(&self, view: &mut View, batch: &RecordBatch, bytes: u64, now_ms: u64) -> Result<Option<First>> {
         const OPERATION: &str = "queue.append";
-        let policy = view.policy.clone().ok_or_else(|| closed(OPERATION))?;
+        let View { policy, keys, extents, reserved_bytes, .. } = view;
+        let policy = policy.as_ref().ok_or_else(|| closed(OPERATION))?;
+        let refused = |kind, detail: &'static str| Err(Error::new(kind, OPERATION, detail));
         if let Some(mark) = &batch.idempotency {
-            match view.keys.begin(mark, now_ms, policy.idempotency_window_ms, policy.idempotency_keys_max) {
+            match keys.begin(mark, now_ms, policy.idempotency_window_ms, policy.idempotency_keys_max) {
                 Answer::Begin => {}
-                Answer::Known(first) => return Ok(Some(Begun::There(self.receipt(view, first, true)))),
+                Answer::Known(first) => return Ok(Some(first)),
                 Answer::InFlight => {
                     let detail = "the first request with this idempotency key has no answer so far";
-                    return Err(Error::new(Kind::IdempotencyInFlight, OPERATION, detail));
+                    return refused(Kind::IdempotencyInFlight, detail);
                 }
                 Answer::Mismatch => {
-                    let detail = "this idempotency key was used with other content";
-                    return Err(Error::new(Kind::IdempotencyMismatch, OPERATION, detail));
+                    return refused(Kind::IdempotencyMismatch, "this idempotency key was used with other content");
                 }
                 Answer::Full => {
                     let detail = "the namespace remembers as many idempotency keys as it may";
-                    return Err(Error::new(Kind::QuotaExceeded, OPERATION, detail));
+                    return refused(Kind::QuotaExceeded, detail);
                 }
             }
         }
-        if view.extents.live_bytes() + view.reserved_bytes + bytes > policy.backlog_bytes_max {
+        if extents.live_bytes() + *reserved_bytes + bytes > policy.backlog_bytes_max {
             if let Some(mark) = &batch.idempotency {
-                view.keys.give_up(mark);
+                keys.give_up(mark);
             }
-            return Err(Error::new(Kind::QuotaExceeded, OPERATION, "the namespace's backlog is full"));
+            return refused(Kind::QuotaExceeded, "the namespace's backlog is full");
         }
         Ok(None)
     }
