@@ -78,6 +78,8 @@ impl Recovery {
 
     /// Ends the replay; answers how many records damage has taken, over all targets.
     pub(crate) fn finish(&mut self) -> u64 {
+        // A fact about a namespace that was removed makes it again, without a name and with nothing in it.
+        self.views.retain(|_, view| view.name.is_some() || view.next_offset > 0 || view.next_dead > 0);
         self.views.values_mut().map(View::finish_replay).sum()
     }
 }
