@@ -48,6 +48,6 @@ pub fn run<A: AsRef<OsStr>>(directory: &Path, arguments: &[A], variables: &[(&st
 
 /// Builds the `walhost` binary and answers where it is.
 pub fn build_walhost(profile: &str) -> anyhow::Result<PathBuf> {
-    run(&root(), &["build", "--package", "walhost-server", "--bin", "walhost", "--profile", profile], &[])?;
+    run(&root(), &["build", "--workspace", "--bin", "walhost", "--profile", profile], &[])?;
     Ok(binary(profile, "walhost"))
 }

@@ -45,7 +45,9 @@ fn style() -> anyhow::Result<()> {
     let (root, guests) = (cargo::root(), cargo::root().join("plugins"));
     cargo::run(&root, &["fmt", "--all", "--check"], &[])?;
     cargo::run(&guests, &["fmt", "--all", "--check"], &[])?;
-    cargo::run(&root, &["test", "--quiet", "--package", "walhost-tests", "--test", "tidy"], &[])?;
+    // Always the whole workspace: another selection of packages means other features, and a second build
+    // of the large dependencies.
+    cargo::run(&root, &["test", "--workspace", "--test", "tidy"], &[])?;
     cargo::run(&root, &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"], &[])?;
     let target = cargo::target_dir().join("plugins");
     let target = [("CARGO_TARGET_DIR", target.as_os_str())];
@@ -56,11 +58,14 @@ fn unit(filter: Option<&str>) -> anyhow::Result<()> {
     if let Err(missing) = tools::memcached() {
         println!("── {missing:#}");
     }
-    let mut arguments = vec!["test", "--workspace", "--exclude", "walhost-tests", "--lib", "--bins"];
+    let mut arguments = vec!["test", "--workspace", "--lib", "--bins"];
     arguments.extend(filter);
     // The tests of the plugin host take the example plugins too, when they are there.
     let components = plugins::build()?;
     cargo::run(&cargo::root(), &arguments, &[("WALHOST_COMPONENTS", components.as_os_str())])?;
+    if filter.is_none() {
+        cargo::run(&cargo::root(), &["test", "--workspace", "--doc"], &[])?;
+    }
     let target = cargo::target_dir().join("plugins");
     let mut arguments = vec!["test", "--workspace", "--locked"];
     arguments.extend(filter);
@@ -75,7 +80,7 @@ fn it(filter: Option<&str>) -> anyhow::Result<()> {
     let binary = cargo::build_walhost("dev")?;
     let variables: [(&str, &OsStr); 2] =
         [("WALHOST_BIN", binary.as_os_str()), ("WALHOST_COMPONENTS", components.as_os_str())];
-    let mut arguments = vec!["test", "--package", "walhost-tests", "--test", "it", "--"];
+    let mut arguments = vec!["test", "--workspace", "--test", "it", "--"];
     arguments.extend(filter);
     // Each test starts hosts of its own; on few cores more of them at once only blur the figures.
     arguments.extend(["--test-threads", "2"]);

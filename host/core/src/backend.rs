@@ -48,6 +48,9 @@ pub trait TargetBackend: Send + Sync + 'static {
     const KIND: &'static str;
     /// What a person writes in the target's table, beside the keys that every target has.
     type Config: DeserializeOwned + Serialize + Send + Sync + 'static;
+    /// Records of one delivery when the config does not say (`batch.records`). A batch is settled as a
+    /// whole, so one that takes several round trips is repeated as a whole after a crash.
+    const BATCH_RECORDS: usize = 100;
 
     /// What cannot be seen key by key: all of it, not just the first.
     fn check_config(config: &Self::Config) -> Vec<Complaint>;

@@ -78,7 +78,11 @@ pub fn parts(arena: &Bytes, ends: &[Ends], place: usize) -> Option<(Bytes, Heade
         return None;
     }
     let headers = Headers::from_encoded(arena.slice(end.key as usize..end.headers as usize))?;
-    Some((arena.slice(start as usize..end.key as usize), headers, arena.slice(end.headers as usize..end.value as usize)))
+    Some((
+        arena.slice(start as usize..end.key as usize),
+        headers,
+        arena.slice(end.headers as usize..end.value as usize),
+    ))
 }
 
 /// Builds a [`RecordBatch`]: for each record `begin`, `header`s, `value`.
@@ -161,7 +165,10 @@ mod tests {
         assert_eq!(batch.count(), 2);
         assert_eq!(batch.parts(0).2, "one");
         let (key, headers, value) = batch.parts(1);
-        assert_eq!((&key[..], headers.text("content-type"), &value[..]), (b"k".as_slice(), Some("text/plain"), b"two".as_slice()));
+        assert_eq!(
+            (&key[..], headers.text("content-type"), &value[..]),
+            (b"k".as_slice(), Some("text/plain"), b"two".as_slice())
+        );
     }
 
     #[test]

@@ -51,7 +51,12 @@ const DURATION_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), (
 impl FromStr for Duration {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is not a duration: write one number and ms, s, m, h or d, as in \"200ms\"", text.escape_debug());
+        let wrong = || {
+            format!(
+                "`{}` is not a duration: write one number and ms, s, m, h or d, as in \"200ms\"",
+                text.escape_debug()
+            )
+        };
         let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
         let (_, scale) = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         number.checked_mul(*scale).map(Duration).ok_or_else(wrong)
@@ -59,8 +64,10 @@ impl FromStr for Duration {
 }
 impl fmt::Display for Duration {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, scale) =
-            DURATION_UNITS.iter().find(|(_, scale)| self.0 >= *scale && self.0.is_multiple_of(*scale)).unwrap_or(&("ms", 1));
+        let (unit, scale) = DURATION_UNITS
+            .iter()
+            .find(|(_, scale)| self.0 >= *scale && self.0.is_multiple_of(*scale))
+            .unwrap_or(&("ms", 1));
         write!(formatter, "{}{unit}", self.0 / scale)
     }
 }
@@ -82,7 +89,9 @@ const SIZE_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB"
 impl FromStr for Size {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}` is not a size: write one number and B, KiB, MiB or GiB, as in \"64MiB\"", text.escape_debug());
+        let wrong = || {
+            format!("`{}` is not a size: write one number and B, KiB, MiB or GiB, as in \"64MiB\"", text.escape_debug())
+        };
         let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
         let (_, scale) = SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
         number.checked_mul(*scale).map(Size).ok_or_else(wrong)
@@ -113,7 +122,10 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, String> {
         match number_and_unit(text) {
             Some((number, "/s")) if number > 0 => Ok(Rate(number)),
-            _ => Err(format!("`{}` is not a rate: write one number above 0 and /s, as in \"500/s\"", text.escape_debug())),
+            _ => Err(format!(
+                "`{}` is not a rate: write one number above 0 and /s, as in \"500/s\"",
+                text.escape_debug()
+            )),
         }
     }
 }

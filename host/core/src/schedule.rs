@@ -100,9 +100,15 @@ mod tests {
         assert_eq!(schedule.pop_due(0), Some((0, 1)));
         assert_eq!(schedule.pop_due(99), None);
         assert_eq!(schedule.next_due_ms(), Some(100));
-        assert_eq!((schedule.pop_due(100), schedule.pop_due(100), schedule.pop_due(100)), (Some((100, 101)), Some((100, 101)), None));
+        assert_eq!(
+            (schedule.pop_due(100), schedule.pop_due(100), schedule.pop_due(100)),
+            (Some((100, 101)), Some((100, 101)), None)
+        );
         schedule.insert(200, 7);
-        assert_eq!((schedule.pop_due(60_999), schedule.pop_due(60_999), schedule.pop_due(60_999)), (Some((200, 7)), Some((500, 501)), None));
+        assert_eq!(
+            (schedule.pop_due(60_999), schedule.pop_due(60_999), schedule.pop_due(60_999)),
+            (Some((200, 7)), Some((500, 501)), None)
+        );
         assert_eq!(schedule.pop_due(61_000), Some((61_000, 61_001)));
         assert_eq!(schedule.pop_due(u64::MAX), Some((3_600_000, 3_600_001)));
         assert!(schedule.is_empty() && schedule.next_due_ms().is_none());

@@ -43,6 +43,8 @@ impl Http {
 impl TargetBackend for Http {
     const KIND: &'static str = "http";
     type Config = Config;
+    /// A request for each record: as many as go out at once by default.
+    const BATCH_RECORDS: usize = 8;
 
     fn check_config(config: &Config) -> Vec<Complaint> {
         config.complaints()

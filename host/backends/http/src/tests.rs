@@ -50,7 +50,10 @@ async fn server(status: u16, wait: Duration) -> (String, Seen) {
                     let (head, body) = request.into_parts();
                     let value = body.collect().await?.to_bytes();
                     tokio::time::sleep(wait).await;
-                    let shown = head.headers.get("authorization").map_or(Bytes::new(), |v| Bytes::copy_from_slice(v.as_bytes()));
+                    let shown = head
+                        .headers
+                        .get("authorization")
+                        .map_or(Bytes::new(), |v| Bytes::copy_from_slice(v.as_bytes()));
                     kept.lock().unwrap().push((head, value));
                     let response = http::Response::builder().status(status).body(Full::new(shown)).unwrap();
                     Ok::<_, hyper::Error>(response)
@@ -85,7 +88,11 @@ impl Harness for Moods {
     async fn target(&self, mood: Mood) -> Option<Arc<dyn Target>> {
         let url = match mood {
             Mood::Takes | Mood::Busy | Mood::Rejects => {
-                let status = match mood { Mood::Takes => 200, Mood::Busy => 503, _ => 400 };
+                let status = match mood {
+                    Mood::Takes => 200,
+                    Mood::Busy => 503,
+                    _ => 400,
+                };
                 let (url, seen) = server(status, Duration::ZERO).await;
                 if mood == Mood::Takes {
                     self.seen.lock().unwrap().push(seen);
@@ -113,7 +120,9 @@ impl Harness for Moods {
 
     async fn kept(&self) -> Vec<Vec<u8>> {
         let seen = self.seen.lock().unwrap();
-        seen.iter().flat_map(|seen| seen.lock().unwrap().iter().map(|(_, value)| value.to_vec()).collect::<Vec<_>>()).collect()
+        seen.iter()
+            .flat_map(|seen| seen.lock().unwrap().iter().map(|(_, value)| value.to_vec()).collect::<Vec<_>>())
+            .collect()
     }
 }
 
@@ -136,14 +145,31 @@ async fn a_delivery_carries_the_headers_of_the_contract_and_a_signature_that_hol
     }));
     config.resolve(dir.path());
     let target = open(config).await;
-    let headers = [("content-type", "application/json"), ("colour", "red"), ("x-fixed", "2"), ("host", "evil"),
-        ("wal-attempt", "99"), ("webhook-id", "forged"), ("traceparent", "00-1-2-01")];
-    let sent = [record("1-2", Some("50%"), &headers, "{\"a\":1}"), record("1-3", Some("k"), &[("wal-tombstone", "true")], "")];
+    let headers = [
+        ("content-type", "application/json"),
+        ("colour", "red"),
+        ("x-fixed", "2"),
+        ("host", "evil"),
+        ("wal-attempt", "99"),
+        ("webhook-id", "forged"),
+        ("traceparent", "00-1-2-01"),
+    ];
+    let sent =
+        [record("1-2", Some("50%"), &headers, "{\"a\":1}"), record("1-3", Some("k"), &[("wal-tombstone", "true")], "")];
     assert_eq!(target.deliver(&sent).await.unwrap(), vec![Verdict::Delivered, Verdict::Delivered]);
     let seen = seen.lock().unwrap();
     let (head, value) = seen.iter().find(|(head, _)| head.headers["webhook-id"] == "1-2").unwrap();
-    for (name, value) in [("wal-namespace", "catalog"), ("wal-key", "50%25"), ("wal-attempt", "3"), ("wal-sequence", "9"),
-        ("content-type", "application/json"), ("colour", "red"), ("x-fixed", "1"), ("traceparent", "00-1-2-01"), ("content-length", "7")] {
+    for (name, value) in [
+        ("wal-namespace", "catalog"),
+        ("wal-key", "50%25"),
+        ("wal-attempt", "3"),
+        ("wal-sequence", "9"),
+        ("content-type", "application/json"),
+        ("colour", "red"),
+        ("x-fixed", "1"),
+        ("traceparent", "00-1-2-01"),
+        ("content-length", "7"),
+    ] {
         assert_eq!(head.headers[name], value, "{name}");
     }
     assert!(head.headers["host"].to_str().unwrap().starts_with("127.0.0.1:"));
@@ -159,7 +185,8 @@ async fn i40_a_secret_that_the_other_side_repeats_is_not_shown() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth");
     std::fs::write(&path, "Bearer t0psecret\n").unwrap();
-    let target = open(config(serde_json::json!({ "url": url, "headers": { "authorization": { "file": path } } }))).await;
+    let target =
+        open(config(serde_json::json!({ "url": url, "headers": { "authorization": { "file": path } } }))).await;
     let verdicts = target.deliver(&[record("1", None, &[], "v")]).await.unwrap();
     let failure = verdicts[0].failure().unwrap();
     assert_eq!(failure.code, "http-500");
@@ -170,10 +197,12 @@ async fn i40_a_secret_that_the_other_side_repeats_is_not_shown() {
 async fn records_of_a_batch_go_side_by_side_and_those_of_one_key_in_order() {
     let (url, seen) = server(200, Duration::from_millis(20)).await;
     let target = open(config(serde_json::json!({ "url": url, "parallel": 4 }))).await;
-    let records: Vec<Record> = (0..8).map(|n| record(&n.to_string(), Some(if n % 2 == 0 { "a" } else { "b" }), &[], &n.to_string())).collect();
+    let records: Vec<Record> =
+        (0..8).map(|n| record(&n.to_string(), Some(if n % 2 == 0 { "a" } else { "b" }), &[], &n.to_string())).collect();
     let verdicts = target.deliver(&records).await.unwrap();
     assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Delivered));
-    let seen: Vec<u32> = seen.lock().unwrap().iter().map(|(_, value)| std::str::from_utf8(value).unwrap().parse().unwrap()).collect();
+    let seen: Vec<u32> =
+        seen.lock().unwrap().iter().map(|(_, value)| std::str::from_utf8(value).unwrap().parse().unwrap()).collect();
     for parity in [0, 1] {
         assert!(seen.iter().filter(|n| *n % 2 == parity).is_sorted(), "{seen:?}");
     }
@@ -199,8 +228,21 @@ fn every_complaint_is_made_at_once() {
         "sign": { "scheme": "standard-webhooks", "secret": [] },
     }));
     let keys: Vec<String> = Http::check_config(&bad).into_iter().map(|complaint| complaint.key).collect();
-    assert_eq!(keys, ["tls.cert", "url", "method", "timeout", "parallel", "headers.a b", "headers.host", "headers.ok",
-        "headers.wal-key", "sign.secret"]);
+    assert_eq!(
+        keys,
+        [
+            "tls.cert",
+            "url",
+            "method",
+            "timeout",
+            "parallel",
+            "headers.a b",
+            "headers.host",
+            "headers.ok",
+            "headers.wal-key",
+            "sign.secret"
+        ]
+    );
     assert!(Http::check_config(&config(serde_json::json!({ "url": "https://a/" }))).is_empty());
     assert!(serde_json::from_value::<Config>(serde_json::json!({ "url": "https://a/", "ulr": 1 })).is_err());
 }

@@ -34,6 +34,8 @@ pub struct Findings {
 pub struct TargetKind {
     /// As `type` says it.
     pub name: &'static str,
+    /// Records of one delivery when the config does not say.
+    pub batch_records: usize,
     /// Reads and checks the keys that are the backend's own.
     pub read: fn(&Node) -> Findings,
     /// JSON Schema of those keys.
@@ -45,6 +47,7 @@ impl TargetKind {
     pub fn of<B: TargetBackend>() -> TargetKind {
         TargetKind {
             name: B::KIND,
+            batch_records: B::BATCH_RECORDS,
             read: |node| {
                 let (config, troubles) = de::read::<B::Config>(node);
                 // A config with stand-ins in it is not what was written: no word about the whole.

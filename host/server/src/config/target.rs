@@ -99,7 +99,12 @@ pub(super) fn read(name: &TargetName, node: &Node, above: &Above<'_>, found: &mu
     if let (Some(retry), Some(_)) = (&retry, node.at("retry.on_exhausted")) {
         check_park(retry, above.ordering, node, found);
     }
-    let raw = raw?;
+    let mut raw = raw?;
+    if node.at("batch.records").is_none() {
+        let kind = destination.as_ref().map(Destination::kind);
+        let known = above.surroundings.kinds.targets.iter().find(|known| Some(known.name) == kind);
+        raw.batch.records = known.map_or(raw.batch.records, |kind| kind.batch_records);
+    }
     check_concurrency(raw.concurrency, node, found);
     range(raw.batch.records as u64, 1, limits::BATCH_RECORDS_MAX, || node.near("batch.records"), found);
     range(raw.batch.bytes.bytes(), 1, u64::MAX, || node.near("batch.bytes"), found);

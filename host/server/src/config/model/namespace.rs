@@ -188,7 +188,7 @@ impl Default for Breaker {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Batch {
-    /// Default: 100.
+    /// Default: 100; 8 for `http`, which sends a request for each.
     pub records: usize,
     /// Default: `1MiB`; one record is always taken.
     pub bytes: Size,
