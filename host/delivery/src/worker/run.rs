@@ -127,10 +127,19 @@ async fn linger(shared: &Arc<Shared>, leases: &mut Vec<Lease>, records_max: usiz
     if batch.linger_ms == 0 {
         return;
     }
-    let end = shared.clock.monotonic() + Duration::from_millis(batch.linger_ms);
+    let beat = Duration::from_millis(limits::VISIBILITY_MS / limits::HEARTBEATS_PER_VISIBILITY);
+    let mut extended = shared.clock.monotonic();
+    let end = extended + Duration::from_millis(batch.linger_ms);
     let mut bytes: usize = leases.iter().map(|lease| lease.record.bytes()).sum();
     while leases.len() < records_max && bytes < batch.bytes {
-        let left = end.saturating_sub(shared.clock.monotonic());
+        let now = shared.clock.monotonic();
+        let left = end.saturating_sub(now);
+        // A long linger must not outlive its leases: they would be handed out again, into this very batch.
+        if now.saturating_sub(extended) >= beat {
+            let tokens: Vec<LeaseToken> = leases.iter().map(|lease| lease.token).collect();
+            shared.subscription.extend(&tokens, limits::VISIBILITY_MS);
+            extended = now;
+        }
         if left.is_zero() || shared.control.lock().stopped {
             return;
         }
@@ -138,7 +147,7 @@ async fn linger(shared: &Arc<Shared>, leases: &mut Vec<Lease>, records_max: usiz
             records_max: records_max - leases.len(),
             bytes_max: batch.bytes - bytes,
             visibility_ms: limits::VISIBILITY_MS,
-            wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1),
+            wait_ms: u64::try_from(left.min(beat).as_millis()).unwrap_or(u64::MAX).max(1),
         };
         let Ok(more) = shared.subscription.lease(request).await else { return };
         bytes += more.iter().map(|lease| lease.record.bytes()).sum::<usize>();

@@ -45,6 +45,22 @@ fn a_batch_lingers_for_more_and_a_full_one_goes_at_once() {
 }
 
 #[test]
+fn i13_a_long_linger_keeps_its_leases() {
+    simulate(async {
+        let world = World::new();
+        let target = Arc::new(Scripted::delivering());
+        let batch = BatchPolicy { records: 4, bytes: 1024 * 1024, linger_ms: 100_000 };
+        let _worker = world.start(pipeline(1, &target), Policy { batch, ..policy() }).await;
+        world.append_many(2).await;
+        world.pass(70_000).await;
+        world.append_many(1).await;
+        world.pass(31_000).await;
+        assert_eq!((target.calls().len(), target.calls()[0].records.len()), (1, 3));
+        assert_eq!(world.stats().accounting.delivered, 3);
+    });
+}
+
+#[test]
 fn a_slow_target_keeps_its_leases() {
     simulate(async {
         let world = World::new();
