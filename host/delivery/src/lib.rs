@@ -23,5 +23,5 @@ pub use observer::{BatchReport, Ending, Observer, RecordReport};
 pub use pipeline::Pipeline;
 pub use policy::{BatchPolicy, BreakerPolicy, Jitter, OnExhausted, Policy, RetryPolicy};
 pub use status::{BreakerState, BreakerStatus, LastError, PauseReason, SettleAlarm, TargetState, TargetStatus};
-pub use why::why;
+pub use why::{Holder, shown_state, why};
 pub use worker::{Worker, WorkerSpec};

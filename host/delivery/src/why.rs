@@ -1,29 +1,45 @@
 //! One sentence that says what a record is waiting for.
 //!
-//! In: where it stands in the queue, what its target is doing. Out: `why`, for people. Pure.
+//! In: where it stands in the queue, what its target is doing, what holds the target from above. Out: its state
+//! as people see it, and `why`. Pure.
 
 use crate::status::{PauseReason, TargetState, TargetStatus};
 use walhost_core::inspect::{State, TargetState as Standing};
 
-/// Where a record stands as people see it: what is ready in the queue is `held` while its target takes nothing.
-pub fn shown_state(standing: &Standing, status: &TargetStatus) -> State {
+/// What is known of a target beside its records.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    /// What its worker is doing; none: no worker has it.
+    pub status: Option<&'a TargetStatus>,
+    /// What holds it above the worker, in words: the namespace is paused, its slot is empty. It wins over
+    /// what the worker says.
+    pub above: Option<&'a str>,
+}
+
+/// Where a record stands as people see it. `held` waits for somebody else: what is ready while its target takes
+/// nothing, and what was put back by a failure of the target (it has spent no attempt). `retrying` waits for its
+/// own backoff.
+pub fn shown_state(standing: &Standing, holder: Holder<'_>) -> State {
+    let holds = holder.above.is_some() || holder.status.is_some_and(|status| status.state != TargetState::Active);
     match standing.state {
-        State::Ready if holds(status) => State::Held,
+        State::Ready if holds => State::Held,
+        State::Retrying if holds && standing.attempts.is_empty() => State::Held,
         state => state,
     }
 }
 
-fn holds(status: &TargetStatus) -> bool {
-    !matches!(status.state, TargetState::Active)
-}
-
-/// What the record is waiting for; none when it waits for nothing any more. `time` writes milliseconds since
-/// the Unix epoch for people.
-pub fn why(standing: &Standing, status: &TargetStatus, time: &dyn Fn(u64) -> String) -> Option<String> {
+/// What the record is waiting for, or how it ended. `time` writes milliseconds since the Unix epoch for people.
+pub fn why(standing: &Standing, holder: Holder<'_>, time: &dyn Fn(u64) -> String) -> String {
     let due = || standing.due_ms.map_or_else(|| "its time".to_owned(), time);
     let last = standing.attempts.last();
-    Some(match standing.state {
-        State::Delivered | State::Filtered | State::Cancelled => return None,
+    let held = || holder.above.map(str::to_owned).or_else(|| held_by(holder.status?, time));
+    match standing.state {
+        State::Delivered => match last {
+            Some(last) => format!("delivered with attempt {} at {}", last.number, time(last.at_ms)),
+            None => "delivered".to_owned(),
+        },
+        State::Filtered => "left out by the transform".to_owned(),
+        State::Cancelled => "cancelled".to_owned(),
         State::Dead => match last {
             Some(last) => {
                 format!("given up after attempt {} failed with {}; redrive sends it again", last.number, last.code)
@@ -33,34 +49,48 @@ pub fn why(standing: &Standing, status: &TargetStatus, time: &dyn Fn(u64) -> Str
         State::Scheduled => format!("scheduled for {}", due()),
         State::Held => "waits for an earlier record of its key".to_owned(),
         State::Retrying => {
-            let own = match last {
-                Some(last) => {
-                    format!("attempt {} failed with {}; the next one is due at {}", last.number, last.code, due())
-                }
-                None => format!("held by the target's last failure; due at {}", due()),
-            };
-            match held_by(status, time) {
+            let own = format!("{}; the next one is due at {}", failed(standing, holder.status), due());
+            match held() {
                 Some(held) => format!("{own}; {held}"),
                 None => own,
             }
         }
-        State::InFlight => match (&status.alarm, &status.state) {
-            (Some(alarm), _) => {
+        State::InFlight => match holder.status.map(|status| (&status.alarm, &status.state)) {
+            Some((Some(alarm), _)) => {
                 format!("tried, and the queue cannot settle it since {}: {}", time(alarm.since_ms), alarm.error)
             }
-            (None, TargetState::Open { .. }) => held_by(status, time)?,
+            Some((None, TargetState::Open { .. })) => held().unwrap_or_default(),
             _ => "at the target now".to_owned(),
         },
-        State::Ready => held_by(status, time).unwrap_or_else(|| {
-            if status.in_flight >= status.concurrency {
+        State::Ready => held().unwrap_or_else(|| match holder.status {
+            Some(status) if status.in_flight >= status.concurrency => {
                 format!("ready; all {} batches that may be at the target at once are", status.concurrency)
-            } else if status.rate_limited {
-                "ready; the target's rate is used up for the moment".to_owned()
-            } else {
-                "ready; it goes with the next batch".to_owned()
             }
+            Some(status) if status.rate_limited => "ready; the target's rate is used up for the moment".to_owned(),
+            _ => "ready; it goes with the next batch".to_owned(),
         }),
-    })
+    }
+}
+
+/// Which try failed last, and with what. A failure of the target is in no record's attempts: it spent none.
+fn failed(standing: &Standing, status: Option<&TargetStatus>) -> String {
+    let last = standing.attempts.last();
+    let of_target = status.and_then(|status| status.last_error.as_ref());
+    match (last, of_target) {
+        (Some(last), Some(error)) if error.at_ms > last.at_ms && error.failure.code != last.code => {
+            let said = said(&error.failure);
+            format!("attempt {} failed with {}, the target's last failure is {said}", last.number, last.code)
+        }
+        (Some(last), _) if last.message.is_empty() => format!("attempt {} failed with {}", last.number, last.code),
+        (Some(last), _) => format!("attempt {} failed with {}: {}", last.number, last.code, last.message),
+        (None, Some(error)) => format!("the target failed with {} and no attempt was spent", said(&error.failure)),
+        (None, None) => "the target failed and no attempt was spent".to_owned(),
+    }
+}
+
+/// Code and message of a failure.
+fn said(failure: &walhost_core::Failure) -> String {
+    if failure.message.is_empty() { failure.code.clone() } else { format!("{} ({})", failure.code, failure.message) }
 }
 
 /// Why the target takes nothing now.

@@ -1,7 +1,7 @@
 //! A sentence for every state of a record.
 
 use super::*;
-use crate::status::{BreakerState, BreakerStatus, SettleAlarm};
+use crate::status::{BreakerState, BreakerStatus, LastError, SettleAlarm};
 use walhost_core::{Attempt, Blame, Failure, VerdictKind};
 
 fn status(state: TargetState) -> TargetStatus {
@@ -33,8 +33,12 @@ fn standing(state: State) -> Standing {
     Standing { state, attempts: vec![attempt], due_ms: Some(7) }
 }
 
+fn by(status: &TargetStatus) -> Holder<'_> {
+    Holder { status: Some(status), above: None }
+}
+
 fn sentence(standing: &Standing, status: &TargetStatus) -> String {
-    why(standing, status, &|ms| format!("T{ms}")).unwrap_or_default()
+    why(standing, by(status), &|ms| format!("T{ms}"))
 }
 
 #[test]
@@ -82,15 +86,44 @@ fn every_state_has_its_sentence() {
 }
 
 #[test]
-fn what_waits_for_nothing_has_no_sentence() {
-    for state in [State::Delivered, State::Filtered, State::Cancelled] {
-        assert_eq!(why(&standing(state), &status(TargetState::Active), &|ms| ms.to_string()), None);
+fn what_waits_for_nothing_says_how_it_ended() {
+    let idle = status(TargetState::Idle);
+    for (state, part) in [(State::Delivered, "delivered with attempt 2"), (State::Filtered, "transform"), (State::Cancelled, "cancelled")] {
+        let sentence = sentence(&standing(state), &idle);
+        assert!(sentence.contains(part) && !sentence.contains("held"), "{sentence}");
+        assert_eq!(shown_state(&standing(state), by(&idle)), state);
     }
 }
 
 #[test]
-fn what_is_ready_is_shown_as_held_while_the_target_takes_nothing() {
-    assert_eq!(shown_state(&standing(State::Ready), &status(TargetState::Active)), State::Ready);
-    assert_eq!(shown_state(&standing(State::Ready), &status(TargetState::Idle)), State::Held);
-    assert_eq!(shown_state(&standing(State::Retrying), &status(TargetState::Idle)), State::Retrying);
+fn a_wait_after_a_failure_of_the_target_names_its_code() {
+    let mut active = status(TargetState::Active);
+    active.last_error = Some(LastError { failure: Failure::new("connect", "refused", Blame::Target), at_ms: 9 });
+    let untried = Standing { state: State::Retrying, attempts: Vec::new(), due_ms: Some(7) };
+    let said = sentence(&untried, &active);
+    assert!(said.contains("failed with connect (refused) and no attempt was spent") && said.contains("due at T7"), "{said}");
+    let said = sentence(&standing(State::Retrying), &active);
+    assert!(said.contains("http-500, the target's last failure is connect"), "{said}");
+    active.last_error = None;
+    assert!(sentence(&untried, &active).contains("the target failed"));
+}
+
+#[test]
+fn what_holds_the_target_from_above_wins() {
+    let paused = status(TargetState::Paused { reason: PauseReason::Operator });
+    let above = Holder { status: Some(&paused), above: Some("the namespace is paused") };
+    assert_eq!(why(&standing(State::Ready), above, &|ms| ms.to_string()), "the namespace is paused");
+    assert_eq!(shown_state(&standing(State::Ready), Holder { status: None, above: Some("removed") }), State::Held);
+    assert_eq!(shown_state(&standing(State::Scheduled), above), State::Scheduled);
+}
+
+#[test]
+fn held_waits_for_somebody_else_and_retrying_for_its_own_backoff() {
+    let (active, idle) = (status(TargetState::Active), status(TargetState::Idle));
+    assert_eq!(shown_state(&standing(State::Ready), by(&active)), State::Ready);
+    assert_eq!(shown_state(&standing(State::Ready), by(&idle)), State::Held);
+    assert_eq!(shown_state(&standing(State::Retrying), by(&idle)), State::Retrying);
+    let untried = Standing { state: State::Retrying, attempts: Vec::new(), due_ms: Some(7) };
+    assert_eq!(shown_state(&untried, by(&idle)), State::Held);
+    assert_eq!(shown_state(&untried, by(&active)), State::Retrying);
 }

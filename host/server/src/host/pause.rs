@@ -75,7 +75,7 @@ impl Host {
     pub async fn check_target(&self, namespace: &str, target: &str) -> Result<Result<String, String>, Problem> {
         let (_, target) = self.target(namespace, target)?;
         let Some(destination) = target.worker.pipeline().target.clone() else {
-            return Ok(Err(format!("it is idle: no plugin is loaded into {}", target.idle_slot())));
+            return Ok(Err(format!("it is idle: {}", target.idle_because())));
         };
         let checked = tokio::time::timeout(CHECK_TIMEOUT, destination.check()).await;
         Ok(match checked {

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use walhost_core::{Digest, NamespaceName, Queue, Target, TargetName, Transform};
 use walhost_delivery::{
-    BatchPolicy, BreakerPolicy, Jitter, OnExhausted, Pipeline, Policy, RetryPolicy, TargetStatus, Worker,
+    BatchPolicy, BreakerPolicy, Holder, Jitter, OnExhausted, Pipeline, Policy, RetryPolicy, TargetState, TargetStatus,
+    Worker,
 };
 
 /// One namespace.
@@ -61,6 +62,9 @@ pub struct Parts {
     pub sink: Option<Loaded<dyn Target>>,
     /// Slots whose plugin could not be loaded, and why: their records are held.
     pub refusals: BTreeMap<SlotKind, String>,
+    /// Why the vendor's target cannot be opened as it is configured now: its records are held, or go where
+    /// they went before.
+    pub refusal: Option<String>,
 }
 
 /// A plugin in a slot.
@@ -93,12 +97,24 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// What is missing for a pipeline, in words.
+    fn idle_because(&self) -> String {
+        let name = &self.model.name;
+        if let Some((kind, why)) = self.refusals.first_key_value() {
+            return format!("the plugin of {name}.{} cannot be loaded ({why}): held until one is", kind.as_str());
+        }
+        match &self.refusal {
+            Some(why) => format!("the target {name} cannot be opened ({why}): held until it is"),
+            None => format!("no plugin is loaded into {name}.sink: held until one is"),
+        }
+    }
+}
+
 impl RunningTarget {
-    /// The slot that an idle target waits for.
-    pub fn idle_slot(&self) -> String {
-        let parts = self.parts.lock();
-        let kind = if parts.refusals.contains_key(&SlotKind::Transform) { SlotKind::Transform } else { SlotKind::Sink };
-        format!("{}.{}", self.name, kind.as_str())
+    /// What an idle target waits for, in words.
+    pub fn idle_because(&self) -> String {
+        self.parts.lock().idle_because()
     }
 
     /// True when it is gone from the configuration.
@@ -108,18 +124,18 @@ impl RunningTarget {
 }
 
 /// What a record of a target may be waiting for, above the queue.
-pub enum Standing {
-    /// The target is gone from the configuration.
-    Removed,
-    /// The whole namespace is paused.
-    NamespacePaused,
-    /// A worker has it.
-    Running {
-        /// What the worker is doing.
-        status: Box<TargetStatus>,
-        /// The slot that is empty, when it is idle.
-        slot: String,
-    },
+pub struct Standing {
+    /// What its worker is doing; none: it is gone from the configuration.
+    status: Option<Box<TargetStatus>>,
+    /// What holds it above the worker, in words.
+    above: Option<String>,
+}
+
+impl Standing {
+    /// For the record's state and its `why`.
+    pub fn holder(&self) -> Holder<'_> {
+        Holder { status: self.status.as_deref(), above: self.above.as_deref() }
+    }
 }
 
 impl Running {
@@ -140,15 +156,18 @@ impl Running {
 
     /// What a target's records may be waiting for.
     pub fn standing(&self, target: &TargetName) -> Standing {
-        match self.targets.get(target) {
-            Some(running) if !running.is_removed() && !self.removed => {
-                if self.paused {
-                    return Standing::NamespacePaused;
-                }
-                Standing::Running { status: Box::new(running.worker.status()), slot: running.idle_slot() }
-            }
-            _ => Standing::Removed,
-        }
+        let above = |text: &str| Some(text.to_owned());
+        let found = self.targets.get(target).filter(|running| !running.is_removed() && !self.removed);
+        let Some(running) = found else {
+            return Standing { status: None, above: above("the target is gone from the configuration: held until it is there again, or deleted") };
+        };
+        let status = running.worker.status();
+        let above = match &status.state {
+            _ if self.paused => above("the namespace is paused: held until it is resumed"),
+            TargetState::Idle => Some(running.idle_because()),
+            _ => None,
+        };
+        Standing { status: Some(Box::new(status)), above }
     }
 }
 

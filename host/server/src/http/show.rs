@@ -9,8 +9,7 @@ use walhost_core::attempt::Attempt;
 use walhost_core::inspect::{DeadLetter, DeadLetterDetail, DeadLetterGroup, Page, Peeked, RecordState};
 use walhost_core::queue::Capability;
 use walhost_core::{NamespaceName, Record, TargetName};
-
-pub mod why;
+use walhost_delivery::{shown_state, why};
 
 /// Milliseconds since the Unix epoch as RFC 3339 in UTC.
 pub fn time(ms: u64) -> String {
@@ -43,12 +42,12 @@ pub fn record_state(
     let mut targets = Map::new();
     for (name, target) in &state.targets {
         let standing = standing(name);
-        let shown = why::state(target, &standing);
+        let shown = shown_state(target, standing.holder()).as_str();
         let shown = json!({
             "state": shown,
             "attempts": target.attempts.iter().map(attempt).collect::<Vec<_>>(),
             "next_attempt_at": time_or_null(target.due_ms.filter(|due| *due > now_ms || shown == "scheduled" || shown == "retrying")),
-            "why": why::why(name, target, &standing),
+            "why": why(target, standing.holder(), &time),
         });
         targets.insert(name.to_string(), shown);
     }

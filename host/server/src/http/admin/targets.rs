@@ -96,8 +96,11 @@ pub(super) fn shown(host: &Host, running: &Running, target: &RunningTarget) -> V
     };
     let (kind, refusals) = {
         let parts = target.parts.lock();
-        let refusals: serde_json::Map<String, Value> =
+        let mut refusals: serde_json::Map<String, Value> =
             parts.refusals.iter().map(|(kind, why)| (kind.as_str().to_owned(), why.clone().into())).collect();
+        if let Some(why) = &parts.refusal {
+            refusals.insert("target".to_owned(), why.clone().into());
+        }
         (parts.model.destination.kind().to_owned(), refusals)
     };
     let mut slots = serde_json::Map::new();
