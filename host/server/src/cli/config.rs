@@ -41,8 +41,8 @@ fn validate(output: &Output, path: &Path) -> Result<u8, Failure> {
         Ok(Loaded { model, warnings, files }) => {
             report(output, &warnings)?;
             if !output.is_json() {
-                let (namespaces, files) = (model.namespaces.len(), files.len());
-                print(&format!("{}: valid, {namespaces} namespaces in {files} files\n", path.display()))?;
+                let (namespaces, files) = (counted(model.namespaces.len(), "namespace"), counted(files.len(), "file"));
+                print(&format!("{}: valid, {namespaces} in {files}\n", path.display()))?;
             }
             Ok(0)
         }
@@ -63,7 +63,22 @@ pub fn report(output: &Output, found: &Diagnostics) -> Result<(), Failure> {
         // Nobody can be told that stderr is closed.
         drop(std::io::Write::write_all(&mut anstream::stderr().lock(), text.as_bytes()));
         let errors = found.list.iter().filter(|one| one.severity == crate::config::Severity::Error).count();
-        output.say(&format!("{errors} errors, {} warnings", found.list.len() - errors));
+        output.say(&format!("{}, {}", counted(errors, "error"), counted(found.list.len() - errors, "warning")));
     }
     Ok(())
+}
+
+/// `1 error`, `2 errors`.
+pub fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "error")), ["0 errors", "1 error", "2 errors"]);
+    }
 }

@@ -4,7 +4,7 @@
 
 use super::Session;
 use super::arguments::{DeadLetterCommand, FilterArguments};
-use super::ask::sure;
+use super::ask::{can_ask, sure};
 use super::client::escape;
 use super::failure::Failure;
 use super::{output, task};
@@ -58,6 +58,7 @@ pub async fn run(session: &Session, command: &DeadLetterCommand) -> Result<u8, F
             session.output.one(&answer)?;
         }
         DeadLetterCommand::Purge { namespace, filter } => {
+            can_ask(session, &format!("removes dead letters of {namespace} for good"))?;
             let letters = client.pages(&path(namespace, ""), &query(filter)?, "cursor", usize::MAX).await?;
             let count = letters.get("items").and_then(Value::as_array).map_or(0, Vec::len);
             sure(session, &format!("removes {count} dead letters of {namespace} for good"))?;

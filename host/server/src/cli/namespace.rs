@@ -4,7 +4,7 @@
 
 use super::Session;
 use super::arguments::NamespaceCommand;
-use super::ask::sure;
+use super::ask::{can_ask, sure};
 use super::client::{Ask, Door, escape};
 use super::failure::Failure;
 use super::{output, target};
@@ -49,6 +49,7 @@ pub async fn run(session: &Session, command: &NamespaceCommand) -> Result<u8, Fa
             }
         }
         NamespaceCommand::Delete { namespace } => {
+            can_ask(session, &format!("deletes the namespace {namespace} with all its records"))?;
             let now = client.get(path(namespace)).await?;
             let records = now.get("backlog_records").and_then(Value::as_u64).unwrap_or(0);
             sure(session, &format!("deletes the namespace {namespace} with its dead letters and {records} records that are not delivered"))?;

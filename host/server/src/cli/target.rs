@@ -4,7 +4,7 @@
 
 use super::Session;
 use super::arguments::TargetCommand;
-use super::ask::sure;
+use super::ask::{can_ask, sure};
 use super::client::{Ask, Door, escape};
 use super::failure::{FAILED, Failure};
 use super::output::Column;
@@ -53,6 +53,7 @@ pub async fn run(session: &Session, command: &TargetCommand) -> Result<u8, Failu
             }
         }
         TargetCommand::Delete { namespace, target } => {
+            can_ask(session, &format!("deletes the target {namespace}/{target} and cancels what is pending for it"))?;
             let pending = client.get(path(namespace, target)).await.ok();
             let pending = pending.and_then(|target| target.pointer("/accounting/pending").and_then(Value::as_u64));
             let what = match pending {
