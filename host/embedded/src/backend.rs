@@ -313,9 +313,15 @@ impl Embedded {
     }
 
     fn capability(&self, policy: &walhost_core::queue::QueuePolicy) -> Result<Capability> {
-        Ok(Capability {
+        Ok(Capability { durability: durability(policy)?, ..Embedded::can() })
+    }
+
+    /// What every embedded queue can do, whatever its config says; durability as it is unless a weaker one is
+    /// opted into.
+    pub fn can() -> Capability {
+        Capability {
             kind: <Embedded as QueueBackend>::KIND,
-            durability: durability(policy)?,
+            durability: "fsync",
             durable: true,
             ordered: true,
             batch_atomic: true,
@@ -328,7 +334,7 @@ impl Embedded {
             delay_ms_max: None,
             record_bytes_max: RECORD_BYTES_HARD_MAX as u64,
             batch_bytes_max: BATCH_BYTES_HARD_MAX as u64,
-        })
+        }
     }
 
     async fn make(&self, name: &NamespaceName) -> Result<Arc<Namespace>> {

@@ -26,7 +26,7 @@ pub fn features() -> Vec<&'static str> {
 /// The kinds of this build, in the order in which they are listed to a person.
 pub fn kinds() -> Kinds {
     Kinds {
-        queues: vec![QueueKind::of::<Embedded>()],
+        queues: vec![QueueKind::of::<Embedded>().can(Embedded::can(), true)],
         targets: vec![
             #[cfg(feature = "http")]
             TargetKind::of::<walhost_http::Http>(),
@@ -129,5 +129,21 @@ impl<B: TargetBackend> Targets for Opened<B> {
     }
     async fn open(&self, context: TargetContext, chosen: &Chosen) -> Result<Arc<dyn Target>> {
         self.0.open(context, read(chosen)?).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i21_what_the_embedded_queue_cannot_do_is_known_when_the_configuration_is_read() {
+        let kinds = kinds();
+        let queue = kinds.queues.iter().find(|kind| kind.name == "embedded").expect("it is always built in");
+        let can = queue.capability.as_ref().expect("it is the same for every config");
+        assert!(queue.parks && can.ordered && can.durable && can.delay_ms_max.is_none());
+        let text = "[namespaces.a]\nlimits = { record = \"1GiB\" }\n";
+        let found = crate::config::load_text("a.toml", std::path::Path::new("/"), text, &kinds).err().map(|found| found.to_json().to_string());
+        assert!(found.is_some_and(|found| found.contains("limits.record") || found.contains("cannot take 1GiB")));
     }
 }
