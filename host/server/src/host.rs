@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
-use walhost_core::{Clock, Error, Kind, Random, exec};
+use walhost_core::{Clock, Error, Kind, Random, ShardName, exec};
 use walhost_embedded::Embedded;
 use walhost_plugin::Plugins;
 
@@ -66,6 +66,8 @@ pub struct Host {
     pub model: ArcSwap<Model>,
     /// Where it was read from.
     pub config_path: Option<PathBuf>,
+    /// The shard that the command line names; it wins over the files.
+    pub shard: Option<ShardName>,
     /// Whether the last reading succeeded.
     pub reload_succeeded: AtomicBool,
     /// When the process began, in monotonic time.

@@ -28,7 +28,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use walhost_core::disk::{Disk, Lock, OsDisk};
 use walhost_core::time::SystemClock;
-use walhost_core::{Clock, Random, exec};
+use walhost_core::{Clock, Random, ShardName, exec};
 use walhost_embedded::{Embedded, EmbeddedOptions};
 use walhost_plugin::{PluginOptions, Plugins};
 
@@ -39,6 +39,8 @@ pub struct ServeOptions {
     pub model: Model,
     /// Where it was read from, for reloads; none: there is nothing to reload.
     pub config_path: Option<PathBuf>,
+    /// The shard that this process serves, whatever the files say, now and after every reload.
+    pub shard: Option<ShardName>,
 }
 
 /// A host that serves.
@@ -130,7 +132,10 @@ async fn until_signal(serving: Serving, mut signals: Signals) -> anyhow::Result<
 
 /// Opens everything in its order: lock, log, sandbox, catalogue, listeners, namespaces.
 pub async fn start(options: ServeOptions) -> anyhow::Result<Serving> {
-    let ServeOptions { model, config_path } = options;
+    let ServeOptions { mut model, config_path, shard } = options;
+    if let Some(shard) = &shard {
+        model.shard.name = Some(shard.clone());
+    }
     for (name, listener) in [("ingest", &model.server.ingest), ("admin", &model.server.admin)] {
         may_listen(name, listener)?;
     }
@@ -175,6 +180,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Serving> {
         kinds,
         model: ArcSwap::from_pointee(model.clone()),
         config_path,
+        shard,
         reload_succeeded: AtomicBool::new(true),
         started_at: clock.monotonic(),
         started_at_ms: clock.now_ms(),
@@ -190,8 +196,8 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Serving> {
     // Health is served from here on: not ready until every namespace runs.
     let admin = listen_admin(&host, admin_listener, &model.server.admin);
     exec::task(Arc::clone(&host).serve_requests(asked));
-    host.close_interrupted_tasks().await.map_err(|problem| anyhow::anyhow!("{}", problem.detail))?;
     open_namespaces(&host, model.clone()).await?;
+    host.resume_interrupted_tasks().await.map_err(|problem| anyhow::anyhow!("{}", problem.detail))?;
     let ingest = listen_ingest(&host, ingest_listener, &model.server.ingest);
     host.started.store(true, Ordering::Release);
     if let Some(path) = host.config_path.clone() {

@@ -40,7 +40,7 @@ pub fn run(arguments: &DevArguments, verbose: u8) -> Result<u8, Failure> {
     } else {
         crate::telemetry::logs::start(crate::telemetry::logs::Format::Text, Some("warn"), false);
     }
-    host(ServeOptions { model: loaded.model, config_path: None })
+    host(ServeOptions { model: loaded.model, config_path: None, shard: None })
 }
 
 /// The two addresses, free at this moment.

@@ -14,7 +14,9 @@ use walhost_core::ShardName;
 /// Serves until it is told to stop.
 pub fn run(arguments: &ServeArguments, verbose: u8) -> Result<u8, Failure> {
     let output = Output::new(Format::Table, true, false);
-    let Loaded { mut model, warnings, .. } = match load(&arguments.config, &builtin::kinds()) {
+    let shard = arguments.shard.as_deref().map(ShardName::new).transpose();
+    let shard = shard.map_err(|error| Failure::usage(format!("--shard: {error}")))?;
+    let Loaded { model, warnings, .. } = match load(&arguments.config, &builtin::kinds()) {
         Ok(loaded) => loaded,
         Err(found) => {
             report(&output, &found)?;
@@ -22,11 +24,8 @@ pub fn run(arguments: &ServeArguments, verbose: u8) -> Result<u8, Failure> {
         }
     };
     report(&output, &warnings)?;
-    if let Some(shard) = &arguments.shard {
-        model.shard.name = Some(ShardName::new(shard).map_err(|error| Failure::usage(format!("--shard: {error}")))?);
-    }
     start_logs(verbose);
-    host(ServeOptions { model, config_path: Some(arguments.config.clone()) })
+    host(ServeOptions { model, config_path: Some(arguments.config.clone()), shard })
 }
 
 /// Log lines on stderr, more with each `-v`.

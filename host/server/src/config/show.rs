@@ -9,8 +9,10 @@ use serde_json::Value;
 pub const MASK: &str = "***";
 
 /// Parts of key names under which a secret may stand, written out or in the user's part of a URL.
-const SUSPECT: [&str; 8] =
-    ["secret", "password", "passwd", "token", "authorization", "api-key", "api_key", "cookie"];
+const SUSPECT: [&str; 13] = [
+    "secret", "password", "passwd", "passphrase", "token", "auth", "api-key", "api_key", "apikey", "cookie", "credential",
+    "private", "hash",
+];
 
 /// The whole model as JSON, merged from all files, defaults filled in.
 pub fn show(model: &Model) -> Value {
@@ -31,9 +33,8 @@ pub fn mask(value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(mask),
         Value::Object(members) => {
             for (key, value) in members {
-                let suspect = SUSPECT.iter().any(|word| key.to_ascii_lowercase().contains(word));
                 match value {
-                    Value::String(text) if suspect => MASK.clone_into(text),
+                    Value::String(text) if is_suspect(key) => MASK.clone_into(text),
                     Value::String(text) => mask_url(text),
                     _ => mask(value),
                 }
@@ -51,6 +52,18 @@ fn mask_url(text: &mut String) {
     if let Some(at) = text[start..end].rfind('@') {
         text.replace_range(start..start + at, MASK);
     }
+    let Some(query) = text.find('?').map(|place| place + 1) else { return };
+    let parts = text[query..].split('&').map(|part| match part.split_once('=') {
+        Some((name, _)) if is_suspect(name) => format!("{name}={MASK}"),
+        _ => part.to_owned(),
+    });
+    let masked = parts.collect::<Vec<_>>().join("&");
+    text.replace_range(query.., &masked);
+}
+
+fn is_suspect(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SUSPECT.iter().any(|word| name.contains(word))
 }
 
 #[cfg(test)]
@@ -66,6 +79,8 @@ mod tests {
             "url": "https://me:pass@host/a@b",
             "list": ["http://u@h"],
             "api_key": "k",
+            "hook": "https://h/x?a=1&token=t&b",
+            "tokens": [{ "name": "n", "hash": "sha256:00" }],
         });
         mask(&mut value);
         assert_eq!(value["headers"]["Authorization"], MASK);
@@ -74,5 +89,7 @@ mod tests {
         assert_eq!(value["url"], "https://***@host/a@b");
         assert_eq!(value["list"][0], "http://***@h");
         assert_eq!(value["api_key"], MASK);
+        assert_eq!(value["hook"], "https://h/x?a=1&token=***&b");
+        assert_eq!((&value["tokens"][0]["name"], &value["tokens"][0]["hash"]), (&json!("n"), &json!(MASK)));
     }
 }

@@ -221,8 +221,11 @@ impl Host {
             bad_config(&diagnostics)
         })?;
         let _alone = self.control.lock().await;
-        let diff = config::diff(&self.model.load(), &loaded.model);
         let mut model = loaded.model;
+        if let Some(shard) = &self.shard {
+            model.shard.name = Some(shard.clone());
+        }
+        let diff = config::diff(&self.model.load(), &model);
         // Listeners and the data directory are what a restart changes; tokens are taken over.
         let now = self.model.load();
         model.shard.data_dir.clone_from(&now.shard.data_dir);

@@ -67,7 +67,7 @@ impl Host {
             let still = before.as_ref().and_then(|running| running.targets.get(&target.name)).cloned();
             let running = match still {
                 Some(running) => {
-                    self.change_target(&name, &running, target, remembered, &mut refused).await?;
+                    self.change_target(&model, &running, target, remembered, &mut refused).await?;
                     let was_halted = running.removed.swap(false, Atomic::Relaxed)
                         || before.as_ref().is_some_and(|before| before.paused || before.removed);
                     match &remembered.paused {
@@ -78,7 +78,7 @@ impl Host {
                     }
                     running
                 }
-                None => self.open_target(&name, &queue, target, remembered, halted, &mut refused).await?,
+                None => self.open_target(&model, &queue, target, remembered, halted, &mut refused).await?,
             };
             targets.insert(target.name.clone(), running);
         }
@@ -126,22 +126,27 @@ impl Host {
 
     async fn open_target(
         &self,
-        namespace: &NamespaceName,
+        whole: &Namespace,
         queue: &Arc<dyn Queue>,
         model: &TargetModel,
         kept: &KeptTarget,
         halted: bool,
         refused: &mut BTreeMap<String, String>,
     ) -> Result<Arc<RunningTarget>, Problem> {
+        let namespace = &whole.name;
         let subscription = queue.subscribe(&model.name, model.from).await?;
         // A destination that cannot be opened (a secret that is not there) holds its records; its siblings run.
-        let backend = self.open_backend(namespace, model).await.unwrap_or_else(|problem| {
-            tracing::error!(%namespace, target = %model.name, "the target cannot be opened, its records are held: {}", problem.detail);
-            refused.insert(model.name.to_string(), problem.detail.clone());
-            None
-        });
-        let mut parts = Parts { model: model.clone(), backend, transform: None, sink: None, refusals: BTreeMap::new() };
-        let generation = self.fill_slots(namespace, &mut parts, kept, refused).await?;
+        let (backend, refusal) = match self.open_backend(namespace, model).await {
+            Ok(backend) => (backend, None),
+            Err(problem) => {
+                tracing::error!(%namespace, target = %model.name, "the target cannot be opened, its records are held: {}", problem.detail);
+                refused.insert(model.name.to_string(), problem.detail.clone());
+                (None, Some(problem.detail.clone()))
+            }
+        };
+        let mut parts =
+            Parts { model: model.clone(), backend, transform: None, sink: None, refusals: BTreeMap::new(), refusal };
+        let generation = self.fill_slots(whole, &mut parts, kept, refused).await?;
         let observer = TargetObserver::new(&self.metrics, namespace, &model.name, self.requests.clone());
         let paused = match &kept.paused {
             Some(pause) => Some(pause_reason(pause)),
@@ -169,12 +174,13 @@ impl Host {
 
     async fn change_target(
         &self,
-        namespace: &NamespaceName,
+        whole: &Namespace,
         running: &Arc<RunningTarget>,
         model: &TargetModel,
         kept: &KeptTarget,
         refused: &mut BTreeMap<String, String>,
     ) -> Result<(), Problem> {
+        let namespace = &whole.name;
         let mut parts = {
             let parts = running.parts.lock();
             Parts {
@@ -183,24 +189,27 @@ impl Host {
                 transform: parts.transform.clone(),
                 sink: parts.sink.clone(),
                 refusals: parts.refusals.clone(),
+                refusal: None,
             }
         };
         let was = parts.generations();
         let moved = parts.model.destination != model.destination;
-        if moved || (parts.backend.is_none() && matches!(model.destination, Destination::Backend(_))) {
+        let closed = parts.backend.is_none() && matches!(model.destination, Destination::Backend(_));
+        if moved || closed {
             match self.open_backend(namespace, model).await {
                 Ok(backend) => parts.backend = backend,
                 Err(problem) => {
                     // The one that runs goes on, with the destination that it has.
                     refused.insert(model.name.to_string(), problem.detail.clone());
+                    running.parts.lock().refusal = Some(problem.detail.clone());
                     return Ok(());
                 }
             }
         }
         parts.model = model.clone();
-        let generation = self.fill_slots(namespace, &mut parts, kept, refused).await?;
+        let generation = self.fill_slots(whole, &mut parts, kept, refused).await?;
         running.worker.configure(policy(model));
-        if moved || parts.generations() != was {
+        if moved || closed || parts.generations() != was {
             running.worker.swap(parts.pipeline(generation));
         }
         *running.parts.lock() = parts;
@@ -211,12 +220,12 @@ impl Host {
     /// else the version that is remembered. Answers the generation of the pipeline.
     async fn fill_slots(
         &self,
-        namespace: &NamespaceName,
+        whole: &Namespace,
         parts: &mut Parts,
         kept: &KeptTarget,
         refused: &mut BTreeMap<String, String>,
     ) -> Result<u64, Problem> {
-        let model = parts.model.clone();
+        let (namespace, model) = (&whole.name, parts.model.clone());
         for kind in [SlotKind::Transform, SlotKind::Sink] {
             let slot = kept.slots.get(&kind).cloned().unwrap_or_default();
             let wanted = self.wanted(&model, kind, &slot).await;
@@ -235,7 +244,11 @@ impl Host {
                 },
                 Ok(Wanted::Config(version, mark)) => {
                     let loaded = self.load(namespace, &model.name, kind, &version).await;
-                    match loaded {
+                    let tested = match &loaded {
+                        Ok(loaded) => slot::self_test(&whole.tests, &model.name, loaded).await.err(),
+                        Err(_) => None,
+                    };
+                    match tested.map_or(loaded, Err) {
                         Ok(loaded) => {
                             let generation = self.keep_version(namespace, &model.name, kind, *version, mark).await?;
                             parts.put(slot::with_generation(loaded, generation));

@@ -7,12 +7,13 @@
 use super::running::{Loaded, Parts};
 use super::{Host, Running, RunningTarget, selftest};
 use crate::catalogue::state::{Slot, SlotKind, SlotName, Source, Version};
-use crate::config::model::{Destination, PluginSource, PluginUse, Target as TargetModel};
+use crate::config::model::{Destination, PluginSource, PluginUse, Target as TargetModel, Test};
 use crate::http::error::{Code, Problem};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
+use walhost_core::config::Secret;
 use walhost_core::plugin::{Grants, PluginLimits, PluginSpec};
 use walhost_core::{Digest, NamespaceName, PluginLoader, Target, TargetName, Transform, exec};
 
@@ -205,13 +206,23 @@ impl Host {
             .await
     }
 
-    /// Loads a plugin into a slot, or says what that would do.
-    pub async fn put_slot(&self, namespace: &str, name: &SlotName, put: Put, dry_run: bool) -> Result<Value, Problem> {
+    /// Loads a plugin into a slot, or says what that would do. `admin`: whoever asks may grant anything.
+    pub async fn put_slot(
+        &self,
+        namespace: &str,
+        name: &SlotName,
+        put: Put,
+        dry_run: bool,
+        admin: bool,
+    ) -> Result<Value, Problem> {
         let _alone = self.control.lock().await;
         let (running, target) = self.slot_target(namespace, name)?;
         let digest = Digest::parse(&put.digest)
             .ok_or_else(|| Problem::new(Code::MalformedJson, "digest is sha256: and 64 hexadecimal digits"))?;
         let old = self.slot(running.name(), name).loaded().cloned();
+        if let Some(grants) = put.grants.as_ref().filter(|_| !admin) {
+            may_grant(old.as_ref().map(|old| &old.grants), grants)?;
+        }
         let version = Version {
             generation: 0,
             digest,
@@ -275,16 +286,7 @@ impl Host {
         dry_run: bool,
     ) -> Result<Value, Problem> {
         let loaded = self.load(running.name(), &name.target, name.kind, &version).await?;
-        let tests = match &loaded {
-            Plugin::Transform(loaded) => selftest::run(&running.model.tests, &name.target, &*loaded.plugin).await,
-            Plugin::Sink(_) => Vec::new(),
-        };
-        let failed: Vec<&selftest::Outcome> = tests.iter().filter(|test| test.failure.is_some()).collect();
-        if !failed.is_empty() {
-            let mut problem = Problem::new(Code::PluginRejected, format!("{} of {} tests of the configuration failed", failed.len(), tests.len()));
-            problem.errors = failed.into_iter().map(selftest::Outcome::place).collect();
-            return Err(problem);
-        }
+        let tests = self_test(&running.model.tests, &name.target, &loaded).await?;
         let none = Grants::default();
         let diff = grants_diff(old.as_ref().map_or(&none, |old| &old.grants), &version.grants);
         let (new_digest, old_digest) = (version.digest.to_string(), old.map(|old| old.digest.to_string()));
@@ -347,6 +349,22 @@ impl Host {
     }
 }
 
+/// Runs the configuration's tests of this target with a plugin that was loaded; a failure refuses it.
+pub(super) async fn self_test(tests: &[Test], target: &TargetName, loaded: &Plugin) -> Result<Vec<selftest::Outcome>, Problem> {
+    let tests = match loaded {
+        Plugin::Transform(loaded) => selftest::run(tests, target, &*loaded.plugin).await,
+        Plugin::Sink(_) => Vec::new(),
+    };
+    let failed: Vec<&selftest::Outcome> = tests.iter().filter(|test| test.failure.is_some()).collect();
+    if failed.is_empty() {
+        return Ok(tests);
+    }
+    let detail = format!("{} of {} tests of the configuration failed", failed.len(), tests.len());
+    let mut problem = Problem::new(Code::PluginRejected, detail);
+    problem.errors = failed.into_iter().map(selftest::Outcome::place).collect();
+    Err(problem)
+}
+
 /// What a file says of a slot, in short: a change of it wins over what was loaded at run time.
 fn mark(version: &Version) -> String {
     let said = json!({
@@ -364,8 +382,33 @@ pub fn hash(value: &Value) -> String {
     digest[..12].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// I31, I40, I41: secrets of the host and addresses of its own network are not a plugin author's to hand out. What
+/// the slot has already may stay.
+fn may_grant(old: Option<&Grants>, new: &Grants) -> Result<(), Problem> {
+    let refuse = |what: &str| {
+        Err(Problem::new(Code::Forbidden, format!("{what}: a grant of that sort is an admin's to give, here or in the configuration")))
+    };
+    for grant in new.http.iter().filter(|grant| !old.is_some_and(|old| old.http.contains(grant))) {
+        if !grant.headers.is_empty() {
+            return refuse(&format!("headers for {}", grant.origin));
+        }
+        if !grant.cidrs.is_empty() {
+            return refuse(&format!("non-public addresses for {}", grant.origin));
+        }
+    }
+    match new.secrets.iter().find(|(name, secret)| old.and_then(|old| old.secrets.get(*name)) != Some(*secret)) {
+        Some((name, _)) => refuse(&format!("the secret {name}")),
+        None => Ok(()),
+    }
+}
+
 /// What one set of grants allows more and less than another, in words.
 fn grants_diff(old: &Grants, new: &Grants) -> Value {
+    // A place is no secret, and another place is another secret.
+    let place = |secret: &Secret| match secret {
+        Secret::Env(name) => format!("env {name}"),
+        Secret::File(path) => format!("file {}", path.display()),
+    };
     let words = |grants: &Grants| -> std::collections::BTreeSet<String> {
         let http = grants.http.iter().map(|grant| {
             let mut words = format!("http {}", grant.origin);
@@ -373,12 +416,12 @@ fn grants_diff(old: &Grants, new: &Grants) -> Value {
                 words.push_str(&format!(" at {}", grant.cidrs.join(", ")));
             }
             if !grant.headers.is_empty() {
-                let names: Vec<&str> = grant.headers.keys().map(String::as_str).collect();
+                let names: Vec<String> = grant.headers.iter().map(|(name, secret)| format!("{name} from {}", place(secret))).collect();
                 words.push_str(&format!(" with header {}", names.join(", ")));
             }
             words
         });
-        http.chain(grants.secrets.keys().map(|name| format!("secret {name}"))).collect()
+        http.chain(grants.secrets.iter().map(|(name, secret)| format!("secret {name} from {}", place(secret)))).collect()
     };
     let (old, new) = (words(old), words(new));
     json!({
@@ -400,8 +443,26 @@ mod tests {
         }] }))
         .unwrap();
         let diff = grants_diff(&old, &new);
-        assert_eq!(diff["added"], json!(["http https://search.internal:9200 at 10.0.0.0/8 with header authorization"]));
-        assert_eq!(diff["removed"], json!(["secret token"]));
+        assert_eq!(diff["added"], json!(["http https://search.internal:9200 at 10.0.0.0/8 with header authorization from env AUTH_PLACE"]));
+        assert_eq!(diff["removed"], json!(["secret token from env TOKEN_PLACE"]));
+    }
+
+    #[test]
+    fn i31_only_an_admin_hands_out_secrets_and_inner_addresses() {
+        let grants = |value: Value| serde_json::from_value::<Grants>(value).unwrap();
+        let origin = "https://a.example";
+        let refused = [
+            json!({ "secrets": { "x": { "env": "HOME" } } }),
+            json!({ "http": [{ "origin": origin, "headers": { "x": { "file": "/etc/passwd" } } }] }),
+            json!({ "http": [{ "origin": origin, "cidrs": ["10.0.0.0/8"] }] }),
+        ];
+        for new in refused.map(grants) {
+            assert_eq!(may_grant(None, &new).unwrap_err().code, Code::Forbidden, "{new:?}");
+            assert!(may_grant(Some(&new), &new).is_ok(), "what is granted already may stay");
+        }
+        let (old, new) = (json!({ "secrets": { "x": { "env": "A" } } }), json!({ "secrets": { "x": { "env": "B" } } }));
+        assert!(may_grant(Some(&grants(old)), &grants(new)).is_err(), "another place is another secret");
+        assert!(may_grant(None, &grants(json!({ "http": [{ "origin": origin }] }))).is_ok());
     }
 
     #[test]

@@ -14,7 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use walhost_core::inspect::{DeadLetterFilter, DeadLetterId};
-use walhost_core::{Error, NamespaceName, Queue, exec, limits};
+use walhost_core::{Digest, Error, NamespaceName, Queue, TargetName, exec, limits};
+
+/// Kind of a task that moves dead letters.
+const REDRIVE: &str = "redrive";
+/// Kind of one that only counts them.
+const DRY_RUN: &str = "redrive-dry-run";
 
 /// One task, as it is shown and remembered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +47,9 @@ pub struct Task {
     /// Why it failed.
     #[serde(default)]
     pub error: Option<String>,
+    /// Which dead letters, so that it can go on after the host has stopped; none: it cannot.
+    #[serde(default)]
+    pub filter: Option<KeptFilter>,
     /// In milliseconds since the Unix epoch.
     pub started_at_ms: u64,
     /// In milliseconds since the Unix epoch.
@@ -62,7 +70,55 @@ pub enum TaskState {
     Cancelled,
 }
 
+/// A filter of dead letters, as it is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeptFilter {
+    target: Option<TargetName>,
+    code: Option<String>,
+    since_ms: Option<u64>,
+    until_ms: Option<u64>,
+    digest: Option<String>,
+    ids: Option<Vec<String>>,
+}
+
+impl KeptFilter {
+    fn of(filter: &DeadLetterFilter) -> KeptFilter {
+        let ids = filter.ids.as_ref().map(|ids| ids.iter().map(|id| id.0.clone()).collect());
+        let digest = filter.digest.map(|digest| digest.to_string());
+        let DeadLetterFilter { target, code, since_ms, until_ms, .. } = filter.clone();
+        KeptFilter { target, code, since_ms, until_ms, digest, ids }
+    }
+
+    /// None when it cannot be read: what is not understood is not moved.
+    fn filter(self) -> Option<DeadLetterFilter> {
+        let ids = self.ids.map(|ids| ids.into_iter().map(DeadLetterId).collect());
+        let digest = match self.digest {
+            Some(text) => Some(Digest::parse(&text)?),
+            None => None,
+        };
+        let KeptFilter { target, code, since_ms, until_ms, .. } = self;
+        Some(DeadLetterFilter { target, code, since_ms, until_ms, digest, ids })
+    }
+}
+
 impl Task {
+    /// So many are to be moved now; the others that it matched when it was begun before were moved then.
+    fn begin(&mut self, found: u64) {
+        self.matched = self.matched.max(found);
+        self.moved = self.matched - found;
+        (self.remaining, self.failed) = (found, 0);
+    }
+
+    /// What is left to do of it; none: that is not known. What the cap let through and what it did not cannot
+    /// be told apart afterwards.
+    fn left(&self) -> Option<Redrive> {
+        let capped = self.max.is_some_and(|max| self.matched >= max || self.matched == 0);
+        let filter = self.filter.clone().filter(|_| !capped)?.filter()?;
+        let (rate_per_second, max) = (self.rate_per_second, self.max);
+        Some(Redrive { filter, rate_per_second, max, dry_run: self.kind == DRY_RUN })
+    }
+
     /// In the contract's shape.
     pub fn shown(&self) -> Value {
         json!({
@@ -106,34 +162,39 @@ pub struct Redrive {
 }
 
 impl Host {
-    /// Tasks that ran when the host stopped did not end: they are said to have failed, with what they had
-    /// moved as far as it is known. Redriving again is safe: no dead letter is moved twice.
-    pub async fn close_interrupted_tasks(&self) -> Result<(), Problem> {
-        let interrupted = self.catalogue.state().tasks.iter().any(|task| task.state == TaskState::Running);
-        if !interrupted {
-            return Ok(());
-        }
-        let now_ms = self.clock.now_ms();
-        self.catalogue
-            .change(|state| {
-                for task in state.tasks.iter_mut().filter(|task| task.state == TaskState::Running) {
-                    task.state = TaskState::Failed;
-                    task.ended_at_ms = Some(now_ms);
-                    task.error = Some("the host stopped while it ran; its counts are those of its start. Redrive again: no dead letter is moved twice".to_owned());
+    /// Tasks that ran when the host stopped go on, from what their filter still matches: no dead letter is moved
+    /// twice, and what died since their start is not theirs. Those of which that is not known have failed.
+    pub async fn resume_interrupted_tasks(self: &Arc<Host>) -> Result<(), Problem> {
+        let interrupted: Vec<Task> =
+            self.catalogue.state().tasks.iter().filter(|task| task.state == TaskState::Running).cloned().collect();
+        for mut task in interrupted {
+            let running = self.directory.load().kept(task.namespace.as_str()).ok().cloned();
+            match (task.left(), running) {
+                (Some(redrive), Some(running)) => {
+                    tracing::info!(task = task.id, namespace = %task.namespace, "a redrive that the host's end interrupted goes on");
+                    self.spawn_redrive(running.queue(), redrive, task);
                 }
-                Ok(())
-            })
-            .await
+                _ => {
+                    task.state = TaskState::Failed;
+                    task.ended_at_ms = Some(self.clock.now_ms());
+                    task.error = Some("the host stopped while it ran; its counts are those of its start. Redrive again: no dead letter is moved twice".to_owned());
+                    self.remember_task(&task).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Begins a redrive; answers its task's name.
-    pub async fn begin_redrive(self: &Arc<Host>, namespace: &str, redrive: Redrive) -> Result<String, Problem> {
+    pub async fn begin_redrive(self: &Arc<Host>, namespace: &str, mut redrive: Redrive) -> Result<String, Problem> {
         let running = Arc::clone(self.directory.load().kept(namespace)?);
         let now_ms = self.clock.now_ms();
+        // What dies again while the task runs is not taken again.
+        redrive.filter.until_ms = Some(redrive.filter.until_ms.map_or(now_ms + 1, |until| until.min(now_ms + 1)));
         let id = format!("{:012x}", self.random.next_u64() >> 16);
         let task = Task {
             id: id.clone(),
-            kind: if redrive.dry_run { "redrive-dry-run" } else { "redrive" }.to_owned(),
+            kind: if redrive.dry_run { DRY_RUN } else { REDRIVE }.to_owned(),
             namespace: running.name().clone(),
             state: TaskState::Running,
             matched: 0,
@@ -143,18 +204,21 @@ impl Host {
             rate_per_second: redrive.rate_per_second,
             max: redrive.max,
             error: None,
+            filter: Some(KeptFilter::of(&redrive.filter)),
             started_at_ms: now_ms,
             ended_at_ms: None,
         };
         self.remember_task(&task).await?;
-        let (task, cancel) = (Arc::new(Mutex::new(task)), CancellationToken::new());
-        self.tasks.running.lock().insert(id.clone(), (Arc::clone(&task), cancel.clone()));
-        let host = Arc::clone(self);
-        let mut redrive = redrive;
-        // What dies again while the task runs is not taken again.
-        redrive.filter.until_ms = Some(redrive.filter.until_ms.map_or(now_ms + 1, |until| until.min(now_ms + 1)));
-        exec::task(async move { host.run_redrive(Arc::clone(running.queue()), redrive, task, cancel).await });
+        self.spawn_redrive(running.queue(), redrive, task);
         Ok(id)
+    }
+
+    fn spawn_redrive(self: &Arc<Host>, queue: &Arc<dyn Queue>, redrive: Redrive, task: Task) {
+        let (host, queue, cancel) = (Arc::clone(self), Arc::clone(queue), CancellationToken::new());
+        let id = task.id.clone();
+        let task = Arc::new(Mutex::new(task));
+        self.tasks.running.lock().insert(id, (Arc::clone(&task), cancel.clone()));
+        exec::task(async move { host.run_redrive(queue, redrive, task, cancel).await });
     }
 
     async fn run_redrive(
@@ -165,6 +229,10 @@ impl Host {
         cancel: CancellationToken,
     ) {
         let outcome = self.redrive(&*queue, &redrive, &task, &cancel).await;
+        if self.drain.has_begun() && !cancel.is_cancelled() && task.lock().remaining > 0 {
+            // It is remembered as running, and goes on at the next start.
+            return;
+        }
         let ended = {
             let mut task = task.lock();
             (task.state, task.error) = match outcome {
@@ -191,20 +259,23 @@ impl Host {
     ) -> Result<(), Error> {
         let max = redrive.max.unwrap_or(u64::MAX);
         let ids = matching(queue, &redrive.filter, max, cancel).await?;
-        {
+        let begun = {
             let mut task = task.lock();
-            task.matched = ids.len() as u64;
-            task.remaining = task.matched;
-        }
+            task.begin(ids.len() as u64);
+            task.clone()
+        };
         if redrive.dry_run {
             return Ok(());
+        }
+        // How many there were tells after a crash how many had been moved.
+        if let Err(problem) = self.remember_task(&begun).await {
+            tracing::warn!(task = begun.id, "how far a task is could not be kept: {}", problem.detail);
         }
         let chunk = redrive.rate_per_second.map_or(REDRIVE_CHUNK, |rate| {
             usize::try_from(rate / 10).unwrap_or(REDRIVE_CHUNK).clamp(1, REDRIVE_CHUNK)
         });
         for part in ids.chunks(chunk) {
             if cancel.is_cancelled() || self.drain.has_begun() {
-                cancel.cancel();
                 return Ok(());
             }
             // One that cannot be moved (its target is gone) does not keep the others.
@@ -318,5 +389,60 @@ async fn matching(
         if cursor.is_none() || ids.len() as u64 >= max || cancel.is_cancelled() {
             return Ok(ids);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn task(max: Option<u64>) -> Task {
+        let filter = DeadLetterFilter { code: Some("http-400".into()), ids: Some(vec![DeadLetterId("1".into())]), ..Default::default() };
+        Task {
+            id: "t".into(),
+            kind: REDRIVE.into(),
+            namespace: NamespaceName::new("a").unwrap(),
+            state: TaskState::Running,
+            matched: 0,
+            moved: 0,
+            failed: 0,
+            remaining: 0,
+            rate_per_second: Some(5),
+            max,
+            error: None,
+            filter: Some(KeptFilter::of(&filter)),
+            started_at_ms: 0,
+            ended_at_ms: None,
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_task_survives_the_catalogue() {
+        let text = serde_json::to_string(&task(None)).unwrap();
+        let left = serde_json::from_str::<Task>(&text).unwrap().left().unwrap();
+        assert_eq!((left.filter.code.as_deref(), left.rate_per_second, left.dry_run), (Some("http-400"), Some(5), false));
+        assert_eq!(left.filter.ids, Some(vec![DeadLetterId("1".into())]));
+    }
+
+    #[test]
+    fn a_task_whose_cap_was_reached_is_not_begun_again() {
+        let mut capped = task(Some(10));
+        assert!(capped.left().is_none(), "how many it had matched is not known");
+        capped.begin(10);
+        assert!(capped.left().is_none());
+        capped.matched = 9;
+        assert!(capped.left().is_some());
+        capped.filter = None;
+        assert!(capped.left().is_none());
+    }
+
+    #[test]
+    fn what_was_moved_before_the_crash_is_counted() {
+        let mut task = task(None);
+        task.begin(10);
+        assert_eq!((task.matched, task.moved, task.remaining), (10, 0, 10));
+        task.begin(4);
+        assert_eq!((task.matched, task.moved, task.remaining), (10, 6, 4));
     }
 }

@@ -83,7 +83,7 @@ impl Asked<'_> {
         if put.settings.as_ref().is_some_and(|settings| !settings.is_object()) {
             return Err(bad("settings", "a JSON object"));
         }
-        let answer = host.put_slot(namespace, &name, put, dry_run).await?;
+        let answer = host.put_slot(namespace, &name, put, dry_run, caller.admin).await?;
         if !dry_run {
             host.audit(&caller.name, "slot.put", &format!("{namespace}/{name}"), answer.clone()).await?;
         }

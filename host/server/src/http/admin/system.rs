@@ -51,7 +51,8 @@ impl Asked<'_> {
 
     pub(super) async fn config_validate(self) -> Result<Answer, Problem> {
         self.allow("POST")?;
-        self.need(Need::Read)?;
+        // What it includes is read with the host's own rights, and told of in diagnostics.
+        self.need(Need::Admin)?;
         let host = Arc::clone(self.host);
         let body = self.bytes(ADMIN_JSON_BYTES_MAX).await?;
         let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::new(Code::BadRequest, "TOML is UTF-8 text"))?;
