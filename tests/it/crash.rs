@@ -71,7 +71,7 @@ async fn i01_i13_a_hundred_kills_lose_nothing_and_repeat_only_what_was_in_flight
         });
         let first = received.headers.get("wal-attempt").is_some_and(|attempt| attempt == "1");
         let sum: u32 = received.value.iter().map(|byte| u32::from(*byte)).sum();
-        let fails = first && sum % 97 == 0;
+        let fails = first && sum.is_multiple_of(97);
         Reply { delay: Duration::from_millis(4), ..Reply::new(if fails { 500 } else { 200 }, "{}") }
     });
     let more = "concurrency = 8\nretry = { initial = \"20ms\", max_interval = \"100ms\" }";

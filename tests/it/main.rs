@@ -1,7 +1,7 @@
 //! The whole host: real HTTP, real Wasm, the real process.
 //!
 //! In: the built binary and components. Out: what a producer, an operator and an author would see.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::type_complexity)]
 
 mod cli;
 mod crash;
