@@ -3,14 +3,16 @@
 //!
 //! In: the state of all namespaces, now and then. Out: snapshot files, released segments.
 
+use crate::commit::Ticket;
 use crate::letters::expire;
 use crate::shared::{Namespace, Shared};
 use crate::snapshot::{put_head, put_view};
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use walhost_core::Result;
-use walhost_log::snapshot;
+use walhost_log::{FrameDraft, Urgency, snapshot};
 
 /// What the last snapshots said.
 #[derive(Debug, Default)]
@@ -49,8 +51,17 @@ impl Generations {
         snapshot::write(&*shared.disk, &shared.snapshots, as_of, &parts)?;
         let clear = segments.iter().filter(|s| s.sealed && s.last <= as_of && !live.contains(&s.segment));
         let clear = clear.map(|segment| segment.segment).collect();
-        self.before = self.last.replace((as_of, clear));
+        let again = self.last.as_ref().is_some_and(|(last, _)| *last == as_of);
+        if again {
+            // It has replaced the file of the last one: on disk these are one generation, not two (I9).
+            self.last = Some((as_of, clear));
+        } else {
+            self.before = self.last.replace((as_of, clear));
+        }
         self.segment = segments.last().map_or(0, |segment| segment.segment);
+        if (again || self.before.is_none()) && segments.iter().any(|segment| segment.sealed) {
+            move_on(shared, namespaces);
+        }
         Ok(())
     }
 
@@ -79,6 +90,16 @@ impl Generations {
         free.iter().for_each(|segment| shared.log.release(*segment));
         free.into_iter().collect()
     }
+}
+
+/// Writes a frame that says nothing, so that the next snapshot is as of a later one: where nobody appends,
+/// also because the disk is full, two generations would never come about.
+fn move_on(shared: &Shared, namespaces: &[Arc<Namespace>]) {
+    let Some(namespace) = namespaces.first() else { return };
+    let draft = FrameDraft { view: 0, ..namespace.facts_frame(Bytes::new(), 0, Urgency::Lazy) };
+    let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body: Bytes::new(), waiter: None };
+    // Refused: the next round asks again.
+    drop(shared.log.submit(draft, ticket));
 }
 
 /// Lets go of what has outlived its time.

@@ -6,6 +6,7 @@
 mod real;
 mod changes;
 mod faults;
+mod generations;
 mod reference;
 mod run;
 mod suite;
@@ -15,7 +16,7 @@ use run::{Ran, Run};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs of one test; `WALHOST_MODEL_SEEDS` asks for more, `WALHOST_MODEL_FIRST` says where to begin.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 100;
 const STEPS: usize = 160;
 
 fn run(seed: u64, planted: Option<crate::Planted>) -> Ran {
