@@ -12,6 +12,9 @@ pub const LAZY_MS: u64 = 50;
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Segments kept ready: one for the next rotation, one as the reserve of lazy frames.
 pub const READY_SEGMENTS: usize = 2;
+/// Released segments kept for recycling beside the ready ones: half a gigabyte that need not be zero-filled
+/// again at full ingest. Fewer when the disk is short.
+pub const SPARE_SEGMENTS_MAX: usize = 8;
 /// Bytes of one group commit; a larger frame commits alone. Above it a commit's latency grows with it.
 pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 /// Frames of one group commit: bounds what recovery may have to copy.

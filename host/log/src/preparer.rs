@@ -95,9 +95,13 @@ pub(crate) fn prepare_one<O: Observer>(shared: &Shared<O>, wanted: usize) -> io:
 
 /// Removes one file that is not wanted; true when there was one.
 fn remove_one<O: Observer>(shared: &Shared<O>, wanted: usize) -> bool {
+    // What is released comes in bursts and is used up evenly: a file that is kept need not be filled again.
+    let roomy = is_roomy(shared);
     let spare = {
         let mut pool = shared.pool.lock();
-        let enough = pool.ready.len() >= wanted;
+        let reusable = pool.spare.iter().filter(|spare| spare.reusable).count();
+        let kept_max = if roomy { limits::SPARE_SEGMENTS_MAX } else { 0 };
+        let enough = pool.ready.len() >= wanted && reusable > kept_max;
         let place = pool.spare.iter().position(|spare| enough || !spare.reusable);
         match place {
             Some(place) => pool.spare.remove(place),
@@ -113,6 +117,13 @@ fn remove_one<O: Observer>(shared: &Shared<O>, wanted: usize) -> bool {
             false
         }
     }
+}
+
+/// Whether files that are not needed now may stay: nobody else is short of the space.
+fn is_roomy<O: Observer>(shared: &Shared<O>) -> bool {
+    let kept = u64::from(shared.options.segment_bytes) * limits::SPARE_SEGMENTS_MAX as u64;
+    let wanted = shared.options.min_free_bytes.saturating_add(2 * kept);
+    !shared.pool.lock().spare.is_empty() && shared.disk.free_bytes(&shared.dir).is_ok_and(|free| free >= wanted)
 }
 
 pub(crate) fn file_name(number: u64) -> String {
