@@ -2,6 +2,7 @@
 //!
 //! In: sentences, problem+json. Out: lines on stderr and an exit code.
 
+use super::output::escaped;
 use serde_json::Value;
 use std::io::Write;
 
@@ -47,18 +48,19 @@ impl Failure {
     /// From an answer that is a problem: its detail, its code, and each of its parts.
     pub fn problem(status: u16, body: &[u8]) -> Failure {
         let Ok(problem) = serde_json::from_slice::<Value>(body) else {
-            return Failure::failed(format!("the host answered {status}: {}", String::from_utf8_lossy(body).trim()));
+            return Failure::failed(format!("the host answered {status}: {}", escaped(String::from_utf8_lossy(body).trim())));
         };
-        let text = |key: &str| problem.get(key).and_then(Value::as_str);
-        let detail = text("detail").or_else(|| text("title")).unwrap_or("the host refused");
-        let mut message = format!("{detail} [{}]", text("code").unwrap_or("unknown"));
+        let text = |key: &str| problem.get(key).and_then(Value::as_str).map(escaped);
+        let or = |text: Option<String>, other: &str| text.unwrap_or_else(|| other.to_owned());
+        let detail = or(text("detail").or_else(|| text("title")), "the host refused");
+        let mut message = format!("{detail} [{}]", or(text("code"), "unknown"));
         for part in problem.get("errors").and_then(Value::as_array).into_iter().flatten() {
             let place = match (part.get("pointer").and_then(Value::as_str), part.get("line").and_then(Value::as_u64)) {
-                (Some(pointer), _) => pointer.to_owned(),
+                (Some(pointer), _) => escaped(pointer),
                 (None, Some(line)) => format!("line {line}"),
                 (None, None) => String::new(),
             };
-            let detail = part.get("detail").and_then(Value::as_str).unwrap_or("");
+            let detail = escaped(part.get("detail").and_then(Value::as_str).unwrap_or(""));
             message.push_str(&format!("\n  {place}: {detail}"));
         }
         if let Some(id) = text("request_id") {

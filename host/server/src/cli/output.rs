@@ -113,11 +113,16 @@ fn cell(value: &Value) -> String {
         }
         other => other.to_string(),
     };
-    let escaped: String = text.chars().flat_map(escape).collect();
+    let escaped = escaped(&text);
     match escaped.char_indices().nth(CELL_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &escaped[..end]),
         None => escaped,
     }
+}
+
+/// Without control characters: nothing that a record, a header or a plugin says moves the terminal's cursor.
+pub fn escaped(text: &str) -> String {
+    text.chars().flat_map(escape).collect()
 }
 
 fn escape(character: char) -> impl Iterator<Item = char> {
@@ -139,7 +144,9 @@ fn indent(value: &Value, depth: usize, text: &mut String) {
         text.push_str(&format!("{blank}{}\n", cell_whole(value)));
         return;
     };
-    let width = members.keys().map(String::len).max().unwrap_or(0);
+    // A record's own JSON is shown too: its keys are anybody's text.
+    let members: Vec<(String, &Value)> = members.iter().map(|(key, value)| (escaped(key), value)).collect();
+    let width = members.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
     for (key, value) in members {
         match value {
             Value::Object(inner) if !inner.is_empty() => {
@@ -163,7 +170,7 @@ fn indent(value: &Value, depth: usize, text: &mut String) {
 /// As a cell, but whole: one thing is shown with everything.
 fn cell_whole(value: &Value) -> String {
     match value {
-        Value::String(text) => text.chars().flat_map(escape).collect(),
+        Value::String(text) => escaped(text),
         other => cell(other),
     }
 }

@@ -67,7 +67,7 @@ pub async fn run(session: &Session, command: PluginCommand) -> Result<u8, Failur
                 ("world", "/world"),
                 ("size", "/size"),
                 ("stored", "/stored_at"),
-                ("used by", "/used_by"),
+                ("used by", "/slots"),
             ];
             session.output.list(&client.get("/admin/v1/plugins").await?, &columns)?;
         }

@@ -140,3 +140,11 @@ fn tables_are_plain_and_cells_bounded_and_clean() {
 fn parts_of_paths_are_escaped() {
     assert_eq!(escape("a/b c?%ü:1"), "a%2Fb%20c%3F%25%C3%BC:1");
 }
+
+#[test]
+fn i44_an_answer_cannot_move_the_cursor() {
+    let failure = Failure::problem(422, br#"{"detail":"a\u001b[2Jb\nwalhost: fine","code":"x","errors":[{"pointer":"\u0007","detail":"\u009b"}]}"#);
+    assert!(!failure.message.chars().any(|character| character.is_control() && character != '\n'), "{:?}", failure.message);
+    assert!(failure.message.starts_with("a\\u{1b}[2Jb\\nwalhost"), "{:?}", failure.message);
+    assert_eq!(super::output::escaped("k\u{1b}"), "k\\u{1b}");
+}
