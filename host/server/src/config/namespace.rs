@@ -236,6 +236,10 @@ fn fit(raw: &mut RawNamespace, node: &Node, kinds: &Kinds) {
 fn capability(kind: &QueueKind, raw: &RawNamespace, node: &Node, table: &Node, found: &mut Vec<Diagnostic>) {
     let mut refuse = |key: &str, what: String, help: &str| {
         let place = if node.at(key).is_some() { node.near(key) } else { table.place.clone() };
+        // What is out of any range is refused already.
+        if found.iter().any(|known| known.code == "out-of-range" && known.place == place) {
+            return;
+        }
         found.push(Diagnostic::error("unsupported-by-queue", place, what).help(help));
     };
     if raw.retry.on_exhausted == OnExhausted::Park && raw.ordering == Ordering::Key && !kind.parks {

@@ -315,11 +315,10 @@ fn plan(state: &mut State, model: &Model, marks: &BTreeMap<NamespaceName, String
 
 /// Diagnostics as a problem with every place.
 pub fn bad_config(diagnostics: &config::Diagnostics) -> Problem {
-    let count = diagnostics.list.len();
+    let errors = || diagnostics.list.iter().filter(|diagnostic| diagnostic.severity == config::Severity::Error);
+    let count = errors().count();
     let mut problem = Problem::new(Code::BadConfig, format!("{count} things are wrong with it"));
-    problem.errors = diagnostics
-        .list
-        .iter()
+    problem.errors = errors()
         .map(|diagnostic| {
             let position = diagnostics.position(&diagnostic.place);
             let pointer = match (&diagnostic.place, &position) {

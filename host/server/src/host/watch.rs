@@ -49,6 +49,7 @@ impl Host {
                 continue;
             }
             match self.reload().await {
+                Ok(diff) if says_nothing(&diff) => tracing::debug!("the configuration was read again and is the same"),
                 Ok(diff) => tracing::info!(%diff, "the configuration has changed and was read again"),
                 Err(problem) => tracing::error!("the configuration has changed and cannot be used: {}", problem.detail),
             }
@@ -57,16 +58,43 @@ impl Host {
                 files = loaded.files;
             }
             let Ok(now) = look(files.clone()).await else { return };
-            served = now.clone();
+            // What changed while it was read counts as a change: as served counts what was there before.
+            served = before(seen, &now);
             seen = now;
         }
     }
+}
+
+/// The stamps of `now`'s files as they were in `seen`; those of files that were not looked at then, as they are.
+fn before(mut seen: Stamps, now: &Stamps) -> Stamps {
+    now.iter().map(|(path, stamp)| (path.clone(), seen.remove(path).unwrap_or(*stamp))).collect()
+}
+
+/// A file beside those of the configuration was written: nothing is different.
+fn says_nothing(diff: &serde_json::Value) -> bool {
+    ["namespaces", "plugins", "needs_restart"].iter().all(|part| match diff.get(part) {
+        Some(serde_json::Value::Array(parts)) => parts.is_empty(),
+        Some(serde_json::Value::Object(parts)) => parts.is_empty(),
+        _ => false,
+    })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changed_while_it_was_read_is_read_again() {
+        let stamp = |length| Some((SystemTime::UNIX_EPOCH, length));
+        let seen = Stamps::from([("a".into(), stamp(1)), ("gone".into(), None)]);
+        let now = Stamps::from([("a".into(), stamp(2)), ("new".into(), stamp(3))]);
+        let served = before(seen, &now);
+        assert_ne!(served, now);
+        assert_eq!(served, Stamps::from([("a".into(), stamp(1)), ("new".into(), stamp(3))]));
+        assert!(says_nothing(&serde_json::json!({ "namespaces": {}, "plugins": [], "needs_restart": [], "refused": { "a": {} } })));
+        assert!(!says_nothing(&serde_json::json!({ "namespaces": { "a": "added" }, "plugins": [], "needs_restart": [] })));
+    }
 
     #[test]
     fn a_new_file_in_the_directory_and_another_length_are_seen() {

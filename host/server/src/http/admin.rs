@@ -82,7 +82,9 @@ fn action(segment: &str) -> (&str, Option<&str>) {
 impl Asked<'_> {
     async fn answer(self) -> Result<Answer, Problem> {
         let path = self.head.uri.path().to_owned();
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        // Decoded after they are parted: an escaped slash is no end of a name.
+        let segments: Vec<String> = path.split('/').skip(1).map(query::segment).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         match segments.as_slice() {
             ["metrics"] => self.metrics(),
             ["problems", code] => self.problem(code),
@@ -153,6 +155,9 @@ impl Asked<'_> {
     /// Only callers with this scope are allowed here.
     fn need(&self, need: Need<'_>) -> Result<Caller, Problem> {
         let directory = self.host.directory.load();
+        if directory.admin_tokens.is_none() {
+            token::no_foreign_page(&self.head.method, &self.head.headers)?;
+        }
         token::check(&directory.admin_tokens, &self.head.headers, need, self.host.clock.now_ms())
     }
 
@@ -162,7 +167,7 @@ impl Asked<'_> {
 
     /// The body as JSON. An empty body is an empty object.
     async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
-        let cap = Cap { code: Code::BatchTooLarge, bytes_max: ADMIN_JSON_BYTES_MAX as u64 };
+        let cap = Cap { code: Code::BatchTooLarge, bytes_max: ADMIN_JSON_BYTES_MAX as u64, of_records: false };
         let body = self.reading.take(self.body, Encoding::Identity, cap, self.control).await?;
         let bytes: &[u8] = if body.bytes.trim_ascii().is_empty() { b"{}" } else { &body.bytes };
         serde_json::from_slice(bytes).map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))
@@ -170,7 +175,7 @@ impl Asked<'_> {
 
     /// The body as it is.
     async fn bytes(self, bytes_max: usize) -> Result<Bytes, Problem> {
-        let cap = Cap { code: Code::BatchTooLarge, bytes_max: bytes_max as u64 };
+        let cap = Cap { code: Code::BatchTooLarge, bytes_max: bytes_max as u64, of_records: false };
         Ok(self.reading.take(self.body, Encoding::Identity, cap, self.control).await?.bytes)
     }
 }

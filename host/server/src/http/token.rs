@@ -4,6 +4,7 @@
 
 use super::error::{Code, Problem};
 use crate::config::model::{Scope, Token};
+use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -58,6 +59,16 @@ pub fn check(tokens: &Option<Vec<Token>>, headers: &HeaderMap, need: Need<'_>, n
     Ok(Caller { name: token.name.clone().into(), admin: token.scopes.contains(&Scope::Admin) })
 }
 
+/// Where nobody is asked for a token, a page of somebody else's in the operator's browser could change things
+/// here. Browsers say where a request comes from.
+pub fn no_foreign_page(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let foreign = headers.get("sec-fetch-site").is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    if foreign && !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Problem::new(Code::Forbidden, "a page of another site may change nothing here"));
+    }
+    Ok(())
+}
+
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii()).filter(|token| !token.is_empty())
@@ -106,6 +117,19 @@ mod tests {
         assert_eq!(asked(&tokens, Some("Bearer s3cret"), Need::Read, 1_000), Some(Code::Unauthenticated));
         assert_eq!(asked(&tokens, Some("bearer s3cret"), Need::Admin, 999), None);
         assert_eq!(asked(&None, None, Need::Admin, 0), None);
+    }
+
+    #[test]
+    fn i38_a_page_of_another_site_changes_nothing() {
+        let asked = |method: Method, site: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(site) = site {
+                headers.insert("sec-fetch-site", site.parse().unwrap());
+            }
+            no_foreign_page(&method, &headers).is_ok()
+        };
+        assert!(!asked(Method::POST, Some("cross-site")) && !asked(Method::PUT, Some("same-site")));
+        assert!(asked(Method::POST, None) && asked(Method::POST, Some("same-origin")) && asked(Method::GET, Some("cross-site")));
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Filter {
         let time = |name: &str, text: Option<String>| {
             text.map(|text| parse_time(&text).ok_or_else(|| bad(name, "an RFC 3339 time"))).transpose()
         };
-        let target = self.target.map(|text| TargetName::new(&text).map_err(|error| bad("target", &error.to_string())));
+        let target = self.target.map(|text| TargetName::new(&text).map_err(|_| bad("target", "the name of a target")));
         let digest = self.digest.map(|text| Digest::parse(&text).ok_or_else(|| bad("digest", "sha256: and 64 hexadecimal digits")));
         Ok(DeadLetterFilter {
             target: target.transpose()?,

@@ -17,7 +17,7 @@ impl Query {
         let parts = text.unwrap_or_default().split('&').filter(|part| !part.is_empty());
         Query(parts.map(|part| {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (decode(name), decode(value))
+            (decode(name, true), decode(value, true))
         }).collect())
     }
 
@@ -63,7 +63,12 @@ pub fn bad(name: &str, wanted: &str) -> Problem {
     Problem::new(Code::BadRequest, format!("{name}: {detail}")).at(place)
 }
 
-fn decode(text: &str) -> String {
+/// A part of a path; a plus stands for itself there.
+pub fn segment(text: &str) -> String {
+    decode(text, false)
+}
+
+fn decode(text: &str, plus_is_blank: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((byte, after)) = rest.split_first() {
@@ -75,7 +80,7 @@ fn decode(text: &str) -> String {
                 bytes.push(u8::try_from(number).unwrap_or(b'?'));
                 rest = &after[2..];
             }
-            (b'+', _) => bytes.push(b' '),
+            (b'+', _) if plus_is_blank => bytes.push(b' '),
             (other, _) => bytes.push(*other),
         }
     }
@@ -95,6 +100,11 @@ mod tests {
         assert_eq!(query.time("since").unwrap(), Some(1_767_225_600_000));
         assert_eq!(query.get("bad"), Some("%zz"));
         assert_eq!(Query::read(Some("a=x%2By+z")).get("a"), Some("x+y z"));
+    }
+
+    #[test]
+    fn a_part_of_a_path_is_decoded_and_its_plus_stays() {
+        assert_eq!(segment("sha256%3Aab+c%2F"), "sha256:ab+c/");
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl Ingest {
 fn cap(gate: &Gate, form: Form) -> Cap {
     let hard = limits::BATCH_BYTES_HARD_MAX as u64;
     match form {
-        Form::Single => Cap { code: Code::RecordTooLarge, bytes_max: gate.record_bytes_max },
-        Form::Lines => Cap { code: Code::BatchTooLarge, bytes_max: gate.batch_bytes_max.min(hard) },
+        Form::Single => Cap { code: Code::RecordTooLarge, bytes_max: gate.record_bytes_max, of_records: true },
+        Form::Lines => Cap { code: Code::BatchTooLarge, bytes_max: gate.batch_bytes_max.min(hard), of_records: true },
     }
 }
 
@@ -191,6 +191,6 @@ fn receipt(gate: &Gate, appended: &Appended, form: Form, with_ids: bool) -> Answ
 }
 
 /// What a body of JSON, not of records, is packed and bounded as.
-pub(super) const JSON_CAP: Cap = Cap { code: Code::BatchTooLarge, bytes_max: 64 * 1024 };
+pub(super) const JSON_CAP: Cap = Cap { code: Code::BatchTooLarge, bytes_max: 64 * 1024, of_records: false };
 /// As it is.
 pub(super) const UNPACKED: Encoding = Encoding::Identity;

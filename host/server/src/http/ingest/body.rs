@@ -44,14 +44,19 @@ pub struct Cap {
     pub code: Code,
     /// In bytes, inclusive.
     pub bytes_max: u64,
+    /// The body holds records, and the bound is their namespace's.
+    pub of_records: bool,
 }
 
 impl Cap {
     /// The refusal.
     pub fn passed(&self) -> Problem {
-        let what = if self.code == Code::RecordTooLarge { "a record" } else { "a batch" };
-        Problem::new(self.code, format!("{what} of this namespace has at most {} bytes", self.bytes_max))
-            .limit(self.bytes_max)
+        let what = match (self.of_records, self.code) {
+            (false, _) => "a body is taken here that",
+            (true, Code::RecordTooLarge) => "a record of this namespace",
+            (true, _) => "a batch of this namespace",
+        };
+        Problem::new(self.code, format!("{what} has at most {} bytes", self.bytes_max)).limit(self.bytes_max)
     }
 }
 
@@ -240,7 +245,7 @@ mod tests {
 
     fn unpacked(encoding: Encoding, packed: &[u8], bytes_max: u64, budget_max: usize) -> Result<Bytes, Code> {
         let budget = Budget::new(budget_max);
-        let cap = Cap { code: Code::RecordTooLarge, bytes_max };
+        let cap = Cap { code: Code::RecordTooLarge, bytes_max, of_records: true };
         let outcome = unpack_now(encoding, packed, cap, &budget, &mut None).map_err(|problem| problem.code);
         assert_eq!(budget.used(), 0);
         outcome
