@@ -131,3 +131,20 @@ async fn a_record_that_always_fails_is_given_up_after_its_attempts_while_others_
     let whole = stage.admin_get(&format!("{DLQ}/{}", letter["id"].as_str().unwrap())).await.unwrap();
     assert_eq!(whole["value_text"], "bad");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i17_a_redrive_that_a_kill_interrupts_goes_on() {
+    let receiver = Receiver::start().await.unwrap();
+    let mut stage = rejected(&receiver).await;
+    receiver.always(200);
+    let asked = json!({ "filter": { "code": "http-422" }, "rate": "4/s" });
+    let task = stage.admin_json("POST", &format!("{DLQ}:redrive"), &asked).await.unwrap();
+    let path = format!("/admin/v1/tasks/{}", task["task"].as_str().unwrap());
+    let look = async |host: &Host| host.admin_get(&path).await;
+    stage.until("two moved", SOON, look, |task| task["moved"].as_u64() >= Some(2)).await.unwrap();
+    stage.kill();
+    stage.host.start().await.unwrap();
+    let end = ended(&stage, &task).await;
+    assert_eq!((&end["state"], &end["matched"], &end["moved"]), (&json!("done"), &json!(10), &json!(10)), "{end}");
+    stage.until("no dead letter", SOON, dead, |count| *count == 0.0).await.unwrap();
+}

@@ -177,3 +177,43 @@ async fn i08_a_data_directory_in_use_is_refused_with_a_sentence() {
     assert!(said.contains("in use"), "{said}");
     assert_eq!(stage.post("orders", &[], "still there").await.unwrap().status, 202);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i38_i39_a_token_opens_what_its_scopes_say_and_nothing_else() {
+    // SHA-256 of `adm`, `pl` and `ing`.
+    let tokens = "[[tokens]]\nname = \"adm\"\nscopes = [\"admin\"]\n\
+        hash = \"sha256:86f65e28a754e1a71b2df9403615a6c436c32c42a75a10d02813961b86f1e428\"\n\
+        [[tokens]]\nname = \"pl\"\nscopes = [\"plugins:orders\"]\n\
+        hash = \"sha256:3485639faf1591f3c16f295198e9389db5b33c949587ec48663597d4e00299d5\"\n\
+        [[tokens]]\nname = \"ing\"\nscopes = [\"ingest:orders\"]\n\
+        hash = \"sha256:91af7d847f80f22c5ef0d11588ce9bb5d10d9ba7e8f83f380f807ab3066eb289\"\n";
+    let receiver = Receiver::start().await.unwrap();
+    let listeners = "[server.ingest.tokens]\nfile = \"tokens.toml\"\n[server.admin.tokens]\nfile = \"tokens.toml\"\n";
+    let mut stage = Stage::set(&format!("{listeners}{}", orders(&receiver.url(), ""))).unwrap();
+    std::fs::write(stage.directory().join("tokens.toml"), tokens).unwrap();
+    stage.host.start().await.unwrap();
+    let stage = &stage;
+    let ask = async |token: &str, method: &str, url: String, value: Vec<u8>| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/wasm")];
+        let answer = stage.client.send(method, &url, &headers, value.into()).await.unwrap();
+        (answer.status, answer.json().unwrap()["digest"].as_str().unwrap_or_default().to_owned())
+    };
+    let records = |namespace: &str| format!("{}/v1/namespaces/{namespace}/records", stage.ingest);
+    assert_eq!(ask("ing", "POST", records("orders"), b"x".to_vec()).await.0, 202);
+    assert_eq!(ask("ing", "POST", records("other"), b"x".to_vec()).await.0, 403, "whether it exists is not told");
+    assert_eq!(ask("no", "POST", records("orders"), b"x".to_vec()).await.0, 401);
+    let admin = |path: &str| format!("{}{path}", stage.admin);
+    assert_eq!(ask("ing", "GET", admin("/admin/v1/info"), Vec::new()).await.0, 403);
+    assert_eq!(ask("adm", "GET", admin("/admin/v1/info"), Vec::new()).await.0, 200);
+    assert_eq!(stage.client.get(&admin("/metrics")).await.unwrap().status, 401);
+    let (status, digest) = ask("pl", "POST", admin("/admin/v1/plugins"), crate::guest::passes()).await;
+    assert_eq!(status, 201);
+    let slot = admin("/admin/v1/namespaces/orders/slots/hook.transform");
+    let put = |grants: serde_json::Value| serde_json::json!({ "digest": digest, "grants": grants }).to_string().into_bytes();
+    let secret = put(serde_json::json!({ "secrets": { "home": { "env": "HOME" } } }));
+    assert_eq!(ask("pl", "PUT", slot.clone(), secret.clone()).await.0, 403, "the host's secrets are not a plugin author's");
+    assert_eq!(ask("pl", "PUT", slot.clone(), put(serde_json::json!({}))).await.0, 200);
+    assert_eq!(ask("adm", "PUT", slot, secret).await.0, 200);
+    assert!(!stage.log().contains("Bearer"));
+}

@@ -104,11 +104,28 @@ async fn a_410_pauses_the_target_until_it_is_resumed_by_hand() {
     let stage = Stage::start(&orders(&receiver.url(), "")).await.unwrap();
     let id = post(&stage, &[], "x").await;
     let target = state_is(&stage, &id, "held").await;
-    assert!(target["why"].as_str().unwrap().contains("paused"), "{target}");
+    let why = target["why"].as_str().unwrap();
+    assert!(why.contains("http-410") && why.contains("resumed"), "{why}");
     receiver.always(200);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(receiver.confirmed(), 0);
     stage.admin_json("POST", "/admin/v1/namespaces/orders/targets/hook:resume", &json!({})).await.unwrap();
     let target = state_is(&stage, &id, "delivered").await;
     assert_eq!(target["attempts"].as_array().unwrap().last().unwrap()["attempt"], 1, "{target}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_that_cannot_be_opened_says_why_and_is_opened_by_a_reload() {
+    let receiver = Receiver::start().await.unwrap();
+    let config = orders(&receiver.url(), "") + "headers = { authorization = { file = \"late.secret\" } }\n";
+    let stage = Stage::start(&config).await.unwrap();
+    let id = post(&stage, &[], "x").await;
+    let target = state_is(&stage, &id, "held").await;
+    assert!(target["why"].as_str().unwrap().contains("late.secret"), "{target}");
+    let shown = stage.admin_get("/admin/v1/namespaces/orders/targets/hook").await.unwrap();
+    assert!(shown["refused"]["target"].as_str().unwrap().contains("late.secret"), "{shown}");
+    std::fs::write(stage.directory().join("late.secret"), "Bearer later").unwrap();
+    stage.admin_json("POST", "/admin/v1/config:reload", &json!({})).await.unwrap();
+    state_is(&stage, &id, "delivered").await;
+    assert_eq!(receiver.deliveries()[0].header("authorization"), "Bearer later");
 }

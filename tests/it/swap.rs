@@ -172,3 +172,28 @@ async fn i33_a_refused_load_leaves_the_old_version_serving_and_rollback_is_one_c
     let versions = stage.admin_get(&format!("{path}/versions")).await.unwrap();
     assert!(versions["items"].as_array().unwrap().len() >= 2, "{versions}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i34_a_version_that_faults_in_its_first_batches_is_taken_back_by_itself() {
+    let receiver = Receiver::start().await.unwrap();
+    let config = format!(
+        "[namespaces.people.targets.hook]\ntype = \"http\"\nurl = \"{}\"\nauto_rollback = true\n\
+         retry = {{ initial = \"50ms\", max_interval = \"100ms\" }}\n",
+        receiver.url()
+    );
+    let stage = Stage::start(&config).await.unwrap();
+    let path = "/admin/v1/namespaces/people/slots/hook.transform";
+    let good = stage.upload(crate::guest::passes()).await.unwrap();
+    let bad = stage.upload(crate::guest::does("unreachable")).await.unwrap();
+    for digest in [&good, &bad] {
+        stage.admin_json("PUT", path, &json!({ "digest": digest })).await.unwrap();
+    }
+    assert_eq!(stage.admin_get(path).await.unwrap()["digest"], json!(bad));
+    assert_eq!(stage.post("people", &[], "!1").await.unwrap().status, 202);
+    let slot = async |host: &Host| host.admin_get(path).await;
+    stage.until("the version before", Duration::from_secs(15), slot, |slot| slot["digest"] == json!(good)).await.unwrap();
+    let confirmed = async |_: &Host| Ok(receiver.confirmed());
+    stage.until("the record", Duration::from_secs(15), confirmed, |count| *count == 1).await.unwrap();
+    let audit = stage.admin_get("/admin/v1/audit?limit=20").await.unwrap();
+    assert!(audit["items"].as_array().unwrap().iter().any(|change| change["action"] == "slot.auto-rollback"), "{audit}");
+}
