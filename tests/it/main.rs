@@ -5,6 +5,7 @@
 
 mod cli;
 mod crash;
+mod faults;
 mod dead_letters;
 mod hostile;
 mod ingest;

@@ -210,9 +210,14 @@ async fn i38_i39_a_token_opens_what_its_scopes_say_and_nothing_else() {
     let (status, digest) = ask("pl", "POST", admin("/admin/v1/plugins"), crate::guest::passes()).await;
     assert_eq!(status, 201);
     let slot = admin("/admin/v1/namespaces/orders/slots/hook.transform");
-    let put = |grants: serde_json::Value| serde_json::json!({ "digest": digest, "grants": grants }).to_string().into_bytes();
+    let put =
+        |grants: serde_json::Value| serde_json::json!({ "digest": digest, "grants": grants }).to_string().into_bytes();
     let secret = put(serde_json::json!({ "secrets": { "home": { "env": "HOME" } } }));
-    assert_eq!(ask("pl", "PUT", slot.clone(), secret.clone()).await.0, 403, "the host's secrets are not a plugin author's");
+    assert_eq!(
+        ask("pl", "PUT", slot.clone(), secret.clone()).await.0,
+        403,
+        "the host's secrets are not a plugin author's"
+    );
     assert_eq!(ask("pl", "PUT", slot.clone(), put(serde_json::json!({}))).await.0, 200);
     assert_eq!(ask("adm", "PUT", slot, secret).await.0, 200);
     assert!(!stage.log().contains("Bearer"));

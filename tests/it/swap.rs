@@ -191,9 +191,15 @@ async fn i34_a_version_that_faults_in_its_first_batches_is_taken_back_by_itself(
     assert_eq!(stage.admin_get(path).await.unwrap()["digest"], json!(bad));
     assert_eq!(stage.post("people", &[], "!1").await.unwrap().status, 202);
     let slot = async |host: &Host| host.admin_get(path).await;
-    stage.until("the version before", Duration::from_secs(15), slot, |slot| slot["digest"] == json!(good)).await.unwrap();
+    stage
+        .until("the version before", Duration::from_secs(15), slot, |slot| slot["digest"] == json!(good))
+        .await
+        .unwrap();
     let confirmed = async |_: &Host| Ok(receiver.confirmed());
     stage.until("the record", Duration::from_secs(15), confirmed, |count| *count == 1).await.unwrap();
     let audit = stage.admin_get("/admin/v1/audit?limit=20").await.unwrap();
-    assert!(audit["items"].as_array().unwrap().iter().any(|change| change["action"] == "slot.auto-rollback"), "{audit}");
+    assert!(
+        audit["items"].as_array().unwrap().iter().any(|change| change["action"] == "slot.auto-rollback"),
+        "{audit}"
+    );
 }
