@@ -10,17 +10,27 @@ use crate::frame::dead::{self, Letter};
 use crate::frame::fact::Fact;
 use crate::frame::redrive::{self, Redriven};
 use crate::identity::{Identity, dead_letter_id, dead_letter_number};
-use crate::limits::LETTERS_AT_ONCE_MAX;
+use crate::limits::{DEAD_FRAME_BYTES_MAX, LETTERS_AT_ONCE_MAX};
 use crate::queue::EmbeddedQueue;
 use crate::shared::{Namespace, durable, refused};
 use crate::view::{Landed, View};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use walhost_core::inspect::{DeadLetter, DeadLetterDetail, DeadLetterFilter, DeadLetterGroup, DeadLetterId, Page};
 use walhost_core::limits::PAGE_MAX;
 use walhost_core::{Attempt, Error, Kind, Record, Result, TargetName, VerdictKind};
 use walhost_log::{FrameDraft, Place, Urgency};
+
+/// A letter that goes again, and where it is.
+struct Wanted {
+    number: u64,
+    place: Place,
+    /// How many letters its frame holds, and which one of them it is.
+    of: u32,
+    index: u32,
+}
 
 /// Who tells when a frame is durable.
 type Answer = oneshot::Receiver<Result<(), walhost_log::Failure>>;
@@ -158,44 +168,71 @@ impl EmbeddedQueue {
     /// Appends dead letters again, a frame each, all of them in as few commits as they take.
     pub(crate) async fn send_again(&self, ids: &[DeadLetterId]) -> Result<u64> {
         const OPERATION: &str = "queue.redrive";
-        let wanted: Vec<(u64, Place, u32, u32)> = {
-            let view = self.namespace().view.lock();
-            let mut wanted = Vec::new();
-            let ids = ids.iter().filter_map(|id| dead_letter_number(view.incarnation, id));
-            for number in view.dead.together(ids) {
-                let Some(dead) = view.dead.get(number).filter(|dead| !dead.moving) else { continue };
-                let target = &view.targets[usize::from(dead.target)];
-                if target.ended {
-                    let detail = format!("the target `{}` is not subscribed any more", target.name);
-                    return Err(Error::new(Kind::UnknownTarget, OPERATION, detail));
-                }
-                wanted.extend(dead.place.map(|place| (number, place, dead.of, dead.index)));
-            }
-            wanted
-        };
-        let mut frames: HashMap<u64, Vec<Letter>> = HashMap::new();
-        let places: BTreeMap<u64, (Place, u32)> =
-            wanted.iter().map(|(_, place, of, _)| (place.log_sequence, (*place, *of))).collect();
-        for (log_sequence, (place, of)) in places {
-            frames.insert(log_sequence, self.read_letters(place, of).await?);
-        }
-        let letters = wanted.iter().filter_map(|(number, place, _, index)| {
-            Some((*number, frames.get(&place.log_sequence)?.get(*index as usize)?))
-        });
-        let (answers, mut failed) = self.append_all_again(letters);
         let mut moved = 0;
-        for answer in answers {
-            match durable(OPERATION, answer).await {
-                Ok(()) => moved += 1,
-                Err(error) => failed = Some(error),
+        for part in self.wanted(ids)? {
+            let mut frames: HashMap<u64, Vec<Letter>> = HashMap::new();
+            for wanted in &part {
+                if let Entry::Vacant(frame) = frames.entry(wanted.place.log_sequence) {
+                    match self.read_letters(wanted.place, wanted.of).await {
+                        Ok(letters) => drop(frame.insert_entry(letters)),
+                        Err(error) if moved == 0 => return Err(error),
+                        Err(_) => return Ok(moved),
+                    }
+                }
+            }
+            let letters = part.iter().filter_map(|wanted| {
+                let letters = frames.get(&wanted.place.log_sequence)?;
+                Some((wanted.number, letters.get(wanted.index as usize)?))
+            });
+            let (answers, mut failed) = self.append_all_again(letters);
+            drop(frames);
+            for answer in answers {
+                match durable(OPERATION, answer).await {
+                    Ok(()) => moved += 1,
+                    Err(error) => failed = Some(error),
+                }
+            }
+            self.namespace().wake();
+            match failed {
+                None => {}
+                Some(error) if moved == 0 => return Err(error),
+                // What was moved stays moved; asking again passes it over.
+                Some(_) => break,
             }
         }
-        self.namespace().wake();
-        match failed {
-            // What was moved stays moved; asking again passes it over.
-            Some(error) if moved == 0 => Err(error),
-            _ => Ok(moved),
+        Ok(moved)
+    }
+
+    /// Where the letters are that go again, in parts of which the frames fit into memory together. Those that
+    /// park a key go in one part: a key goes back whole.
+    fn wanted(&self, ids: &[DeadLetterId]) -> Result<Vec<Vec<Wanted>>> {
+        let view = self.namespace().view.lock();
+        let (mut parking, mut parts, mut part) = (Vec::new(), Vec::new(), Vec::<Wanted>::new());
+        let mut bytes = 0;
+        for number in view.dead.together(ids.iter().filter_map(|id| dead_letter_number(view.incarnation, id))) {
+            let Some(dead) = view.dead.get(number).filter(|dead| !dead.moving) else { continue };
+            let target = &view.targets[usize::from(dead.target)];
+            if target.ended {
+                let detail = format!("the target `{}` is not subscribed any more", target.name);
+                return Err(Error::new(Kind::UnknownTarget, "queue.redrive", detail));
+            }
+            let Some(place) = dead.place else { continue };
+            let wanted = Wanted { number, place, of: dead.of, index: dead.index };
+            if dead.parks.is_some() {
+                parking.push(wanted);
+                continue;
+            }
+            if part.last().is_none_or(|before| before.place.log_sequence != place.log_sequence) {
+                bytes += place.bytes as usize;
+                if bytes > DEAD_FRAME_BYTES_MAX && !part.is_empty() {
+                    parts.push(std::mem::take(&mut part));
+                    bytes = place.bytes as usize;
+                }
+            }
+            part.push(wanted);
         }
+        parts.extend([part, parking].into_iter().filter(|part| !part.is_empty()));
+        Ok(parts)
     }
 
     /// All of them under one lock: a key that was parked goes back whole. Stops at the first that is refused.
