@@ -13,6 +13,8 @@ use crate::http::{Answer, json};
 use http::{Method, StatusCode};
 use serde_json::{Value, json as object};
 use std::sync::Arc;
+use walhost_core::TargetName;
+use walhost_core::queue::Accounting;
 use walhost_delivery::{PauseReason, TargetState};
 
 impl Asked<'_> {
@@ -21,7 +23,7 @@ impl Asked<'_> {
         self.need(Need::Read)?;
         let running = Arc::clone(self.host.directory.load().kept(namespace)?);
         let mut items: Vec<Value> = running.targets.values().map(|target| shown(self.host, &running, target)).collect();
-        items.extend(self.host.left_over(&running).iter().map(|name| object!({ "name": name, "state": "removed" })));
+        items.extend(self.host.left_over(&running).iter().map(|name| left_over(&running, name)));
         Ok(json(StatusCode::OK, &show::list(items)))
     }
 
@@ -39,8 +41,16 @@ impl Asked<'_> {
     }
 
     fn shown_target(&self, namespace: &str, target: &str) -> Result<Answer, Problem> {
-        let (running, target) = self.host.target(namespace, target)?;
-        Ok(json(StatusCode::OK, &shown(self.host, &running, &target)))
+        let found = self.host.target(namespace, target);
+        let shown = match found {
+            Ok((running, target)) => shown(self.host, &running, &target),
+            Err(problem) => {
+                let running = Arc::clone(self.host.directory.load().kept(namespace)?);
+                let left = self.host.left_over(&running).into_iter().find(|name| name.as_str() == target);
+                left_over(&running, &left.ok_or(problem)?)
+            }
+        };
+        Ok(json(StatusCode::OK, &shown))
     }
 
     pub(super) async fn pause_target(self, namespace: &str, target: &str) -> Result<Answer, Problem> {
@@ -149,17 +159,28 @@ pub(super) fn shown(host: &Host, running: &Running, target: &RunningTarget) -> V
         "alarm": status.alarm.as_ref().map(|alarm| object!({
             "since": time(alarm.since_ms), "error": alarm.error, "batches": alarm.batches,
         })),
-        "accounting": {
-            "accepted": stats.accounting.accepted,
-            "delivered": stats.accounting.delivered,
-            "dead": stats.accounting.dead,
-            "pending": stats.accounting.pending,
-            "filtered": stats.accounting.filtered,
-            "purged": stats.accounting.purged,
-            "expired": stats.accounting.expired,
-            "cancelled": stats.accounting.cancelled,
-        },
+        "accounting": accounting(&stats.accounting),
         "slots": slots,
         "refused": refusals,
     })
+}
+
+fn accounting(accounting: &Accounting) -> Value {
+    object!({
+        "accepted": accounting.accepted,
+        "delivered": accounting.delivered,
+        "dead": accounting.dead,
+        "pending": accounting.pending,
+        "filtered": accounting.filtered,
+        "purged": accounting.purged,
+        "expired": accounting.expired,
+        "cancelled": accounting.cancelled,
+    })
+}
+
+/// A target that nobody configures any more and that no worker has since the last start: its records are kept
+/// until it is configured again, or deleted.
+fn left_over(running: &Running, name: &TargetName) -> Value {
+    let stats = running.queue().stats().targets.get(name).copied().unwrap_or_default();
+    object!({ "name": name, "state": "removed", "accounting": accounting(&stats.accounting) })
 }
