@@ -23,9 +23,15 @@ pub fn shown_state(standing: &Standing, holder: Holder<'_>) -> State {
     let holds = holder.above.is_some() || holder.status.is_some_and(|status| status.state != TargetState::Active);
     match standing.state {
         State::Ready if holds => State::Held,
+        // A probe's record stays with the worker until another one was tried, so that probes take turns.
+        State::InFlight if holder.status.is_some_and(is_open) => State::Held,
         State::Retrying if holds && standing.attempts.is_empty() => State::Held,
         state => state,
     }
+}
+
+fn is_open(status: &TargetStatus) -> bool {
+    matches!(status.state, TargetState::Open { .. })
 }
 
 /// What the record is waiting for, or how it ended. `time` writes milliseconds since the Unix epoch for people.
@@ -59,7 +65,7 @@ pub fn why(standing: &Standing, holder: Holder<'_>, time: &dyn Fn(u64) -> String
             Some((Some(alarm), _)) => {
                 format!("tried, and the queue cannot settle it since {}: {}", time(alarm.since_ms), alarm.error)
             }
-            Some((None, TargetState::Open { .. })) => held().unwrap_or_default(),
+            Some((None, TargetState::Open { .. } | TargetState::Probing)) => held().unwrap_or_else(|| "the breaker is open".to_owned()),
             _ => "at the target now".to_owned(),
         },
         State::Ready => held().unwrap_or_else(|| match holder.status {

@@ -126,4 +126,7 @@ fn held_waits_for_somebody_else_and_retrying_for_its_own_backoff() {
     let untried = Standing { state: State::Retrying, attempts: Vec::new(), due_ms: Some(7) };
     assert_eq!(shown_state(&untried, by(&idle)), State::Held);
     assert_eq!(shown_state(&untried, by(&active)), State::Retrying);
+    let open = status(TargetState::Open { until_ms: 9, code: "connect".into() });
+    assert_eq!(shown_state(&standing(State::InFlight), by(&open)), State::Held);
+    assert_eq!(shown_state(&standing(State::InFlight), by(&active)), State::InFlight);
 }
