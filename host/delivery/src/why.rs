@@ -65,7 +65,9 @@ pub fn why(standing: &Standing, holder: Holder<'_>, time: &dyn Fn(u64) -> String
             Some((Some(alarm), _)) => {
                 format!("tried, and the queue cannot settle it since {}: {}", time(alarm.since_ms), alarm.error)
             }
-            Some((None, TargetState::Open { .. } | TargetState::Probing)) => held().unwrap_or_else(|| "the breaker is open".to_owned()),
+            Some((None, TargetState::Open { .. } | TargetState::Probing)) => {
+                held().unwrap_or_else(|| "the breaker is open".to_owned())
+            }
             _ => "at the target now".to_owned(),
         },
         State::Ready => held().unwrap_or_else(|| match holder.status {

@@ -5,7 +5,7 @@
 mod facts;
 mod header;
 
-pub(crate) use facts::{Roster, RosterRow, Row, ROSTER_ROW_BYTES, ROW_BYTES};
+pub(crate) use facts::{ROSTER_ROW_BYTES, ROW_BYTES, Roster, RosterRow, Row};
 pub(crate) use header::{Header, HeaderRead};
 
 use crate::frame::FrameHead;

@@ -101,8 +101,9 @@ impl Inspector {
     /// `Corrupt` for a newer format, `Unavailable` when the disk fails.
     pub fn open(disk: &dyn Disk, dir: &Path) -> Result<Inspector> {
         let listed = disk.list(dir).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::new(Kind::NotFound, "log.inspect", "there is no such directory")
-                .with("directory", dir.display()),
+            io::ErrorKind::NotFound => {
+                Error::new(Kind::NotFound, "log.inspect", "there is no such directory").with("directory", dir.display())
+            }
             _ => failed(error, "the directory cannot be read"),
         })?;
         // Who has it open has made the file; an inspection makes none.

@@ -15,9 +15,9 @@ use crate::stats::Stats;
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
+use walhost_core::Result;
 use walhost_core::disk::Disk;
 use walhost_core::error::{Error, Kind};
-use walhost_core::Result;
 
 /// What an open gives.
 pub struct Opened<O: Observer> {

@@ -43,11 +43,8 @@ pub(crate) fn open<O: Observer>(
     let survey = survey::survey(&*disk, dir)?;
     let verdict = verdict::judge(&survey).map_err(|error| failed(error, "a segment cannot be read"))?;
     #[cfg(any(test, feature = "planted"))]
-    let verdict = if options.planted == Some(crate::options::Planted::TruncateOnDamage) {
-        verdict.truncated()
-    } else {
-        verdict
-    };
+    let verdict =
+        if options.planted == Some(crate::options::Planted::TruncateOnDamage) { verdict.truncated() } else { verdict };
     // Names that an earlier process has made may not be durable; what is acknowledged in them must be.
     quarantine(&*disk, dir, &survey).map_err(|error| failed(error, "a damaged file cannot be set aside"))?;
     sync_names(&*disk, dir).map_err(|error| failed(error, "the directory cannot be synced"))?;

@@ -189,12 +189,8 @@ pub(crate) fn read_footer(segment: &Segment) -> io::Result<Option<Vec<Row>>> {
     let Some(footer) = read_any(segment, position)?.filter(|read| read.head.kind == KIND_FOOTER) else {
         return Ok(None);
     };
-    let place = Place {
-        segment: segment.id(),
-        position,
-        bytes: footer.head.bytes,
-        log_sequence: footer.head.log_sequence,
-    };
+    let place =
+        Place { segment: segment.id(), position, bytes: footer.head.bytes, log_sequence: footer.head.log_sequence };
     match segment.read(place) {
         Ok((head, body)) => Ok(Row::decode_all(&head, &body, segment.bytes)),
         Err(ReadFault::Disk(error)) => Err(error),

@@ -167,7 +167,8 @@ fn read(disk: &dyn Disk, dir: &Path, name: &str, log_sequence: u64) -> io::Resul
         return Ok(None);
     }
     let end = rest.split_off(rest.len() - END_BYTES);
-    let valid = end[16..] == END_MARK && end[8..16] == log_sequence.to_le_bytes() && end[..4] == crc(&rest).to_le_bytes();
+    let valid =
+        end[16..] == END_MARK && end[8..16] == log_sequence.to_le_bytes() && end[..4] == crc(&rest).to_le_bytes();
     Ok(valid.then(|| Bytes::from(rest)))
 }
 

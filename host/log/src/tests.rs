@@ -391,7 +391,8 @@ fn a_value_that_holds_a_whole_segment_is_never_taken_for_frames() {
 fn the_threads_commit_on_the_real_disk_and_close_joins_them() {
     let dir = std::env::temp_dir().join(format!("walhost-log-threads-{}", std::process::id()));
     drop(std::fs::remove_dir_all(&dir));
-    let mut options = Options::new(Arc::new(walhost_core::time::SystemClock::default()), Arc::new(Random::from_system()));
+    let mut options =
+        Options::new(Arc::new(walhost_core::time::SystemClock::default()), Arc::new(Random::from_system()));
     options.segment_bytes = 256 * 1024;
     let open = |kept: &mut Kept| Log::<Told>::open(Arc::new(OsDisk), &dir, options.clone(), kept).unwrap();
     let opened = open(&mut Kept::default());
@@ -440,10 +441,12 @@ fn an_inspection_names_what_is_there_and_what_is_damaged_and_refuses_a_log_in_us
     assert_eq!(damage.len(), 1);
     assert_eq!((damage[0].first, damage[0].heads[0].first_offset), (places[3].log_sequence, 3));
     let mut shown = Vec::new();
-    look().dump(|head, _, body| {
-        shown.push((head.first_offset, body.is_some()));
-        true
-    }).unwrap();
+    look()
+        .dump(|head, _, body| {
+            shown.push((head.first_offset, body.is_some()));
+            true
+        })
+        .unwrap();
     assert_eq!(shown, (0..40).map(|number| (number, number != 3)).collect::<Vec<_>>());
     let missing = inspect::Inspector::open(&rig.disk, Path::new("/nowhere")).err().unwrap();
     assert_eq!(missing.kind(), walhost_core::error::Kind::NotFound);

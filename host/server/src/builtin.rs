@@ -68,12 +68,17 @@ impl Backends {
     /// A vendor's target.
     pub async fn open_target(&self, context: TargetContext, chosen: &Chosen) -> Result<Arc<dyn Target>> {
         let found = self.targets.iter().find(|targets| targets.kind() == chosen.kind);
-        found.ok_or_else(|| unknown(&chosen.kind, self.targets.iter().map(|targets| targets.kind())))?.open(context, chosen).await
+        found
+            .ok_or_else(|| unknown(&chosen.kind, self.targets.iter().map(|targets| targets.kind())))?
+            .open(context, chosen)
+            .await
     }
 
     fn queues_of(&self, chosen: &Chosen) -> Result<&dyn Queues> {
         let found = self.queues.iter().find(|queues| queues.kind() == chosen.kind);
-        found.map(|queues| &**queues).ok_or_else(|| unknown(&chosen.kind, self.queues.iter().map(|queues| queues.kind())))
+        found
+            .map(|queues| &**queues)
+            .ok_or_else(|| unknown(&chosen.kind, self.queues.iter().map(|queues| queues.kind())))
     }
 }
 

@@ -42,18 +42,15 @@ impl Catalogue {
     }
 
     /// Changes the state durably. When `change` refuses, or the disk does, nothing is changed.
-    pub async fn change<T, E: From<Error>>(
-        &self,
-        change: impl FnOnce(&mut State) -> Result<T, E>,
-    ) -> Result<T, E> {
+    pub async fn change<T, E: From<Error>>(&self, change: impl FnOnce(&mut State) -> Result<T, E>) -> Result<T, E> {
         let _alone = self.writing.lock().await;
         let mut state = State::clone(&self.state());
         let answer = change(&mut state)?;
         let state = Arc::new(state);
         let (store, written) = (Arc::clone(&self.store), Arc::clone(&state));
-        exec::blocking(move || store.write(&written))
-            .await
-            .map_err(|error| Error::new(Kind::Internal, "catalogue.write", "the catalogue could not be written").source(error))??;
+        exec::blocking(move || store.write(&written)).await.map_err(|error| {
+            Error::new(Kind::Internal, "catalogue.write", "the catalogue could not be written").source(error)
+        })??;
         *self.state.write() = state;
         Ok(answer)
     }
@@ -70,9 +67,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         let catalogue = Catalogue::open(Arc::clone(&disk), dir.path()).unwrap();
-        catalogue.change(|state| { state.next_generation(); Ok::<_, Error>(()) }).await.unwrap();
+        catalogue
+            .change(|state| {
+                state.next_generation();
+                Ok::<_, Error>(())
+            })
+            .await
+            .unwrap();
         let refused = catalogue
-            .change(|state| { state.next_generation(); Err::<(), _>(Error::new(Kind::Invalid, "test", "no")) })
+            .change(|state| {
+                state.next_generation();
+                Err::<(), _>(Error::new(Kind::Invalid, "test", "no"))
+            })
             .await;
         assert!(refused.is_err());
         assert_eq!(catalogue.state().generations, 1);

@@ -90,11 +90,13 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
             Command::Plugin(command) => plugin::run(&session, command).await,
             Command::Bench(bench) => {
                 let ingest = session.client.ingest_url().await?;
-                crate::bench::run(&bench, &ingest, session.client.token()).await.map_err(Failure::from).and_then(|report| {
-                    let lost = report.lost();
-                    session.output.text_or_json(&report.table(), &report.json())?;
-                    Ok(u8::from(lost > 0))
-                })
+                crate::bench::run(&bench, &ingest, session.client.token()).await.map_err(Failure::from).and_then(
+                    |report| {
+                        let lost = report.lost();
+                        session.output.text_or_json(&report.table(), &report.json())?;
+                        Ok(u8::from(lost > 0))
+                    },
+                )
             }
             Command::Serve(_) | Command::Dev(_) | Command::Version | Command::Completion { .. } | Command::Wal(_) => {
                 unreachable!("these have returned above: they need no client")
@@ -109,7 +111,8 @@ fn run(arguments: Arguments) -> Result<u8, Failure> {
 fn version(output: &Output) -> Result<u8, Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let features = crate::builtin::features();
-    let json = serde_json::json!({ "version": version, "features": features, "wit_versions": walhost_plugin::versions() });
+    let json =
+        serde_json::json!({ "version": version, "features": features, "wit_versions": walhost_plugin::versions() });
     output.text_or_json(&format!("walhost {version} ({})\n", features.join(", ")), &json)?;
     Ok(0)
 }

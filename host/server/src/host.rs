@@ -111,20 +111,28 @@ impl Host {
         match self.embedded.state() {
             walhost_log::State::Ok => Ok(()),
             walhost_log::State::DiskFull => Err("the disk is full: ingest resumes when there is space".to_owned()),
-            walhost_log::State::ReadOnly => Err("the log is read-only after a failed sync: restart the host".to_owned()),
+            walhost_log::State::ReadOnly => {
+                Err("the log is read-only after a failed sync: restart the host".to_owned())
+            }
             walhost_log::State::Closed => Err("the log is closed".to_owned()),
         }
     }
 
     /// Records a change in the audit log, durably.
-    pub async fn audit(&self, who: &str, action: &str, subject: &str, detail: serde_json::Value) -> Result<(), Problem> {
+    pub async fn audit(
+        &self,
+        who: &str,
+        action: &str,
+        subject: &str,
+        detail: serde_json::Value,
+    ) -> Result<(), Problem> {
         let (audit, at_ms) = (Arc::clone(&self.audit), self.clock.now_ms());
         let (who, action, subject) = (who.to_owned(), action.to_owned(), subject.to_owned());
-        exec::blocking(move || {
-            audit.append(&Change { at_ms, who: &who, action: &action, subject: &subject, detail })
-        })
-        .await
-        .map_err(|error| Error::new(Kind::Internal, "audit.append", "the audit log could not be written").source(error))??;
+        exec::blocking(move || audit.append(&Change { at_ms, who: &who, action: &action, subject: &subject, detail }))
+            .await
+            .map_err(|error| {
+                Error::new(Kind::Internal, "audit.append", "the audit log could not be written").source(error)
+            })??;
         Ok(())
     }
 

@@ -5,8 +5,8 @@
 use crate::builtin::{self, Backends};
 use crate::catalogue::Catalogue;
 use crate::catalogue::audit::Audit;
-use crate::config::model::{Listener, Model};
 use crate::config::Kinds;
+use crate::config::model::{Listener, Model};
 use crate::drain::Drain;
 use crate::host::{Addresses, Directory, Host, task::Tasks};
 use crate::http::admin::Admin;
@@ -163,8 +163,10 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Serving> {
     };
     let program = std::env::current_exe().context("this program's own path cannot be found")?;
     let plugin_options = PluginOptions::new(data_dir.join("plugins"), Arc::clone(&disk), program, Arc::clone(&clock));
-    let plugins = exec::blocking(move || Plugins::open(plugin_options)).await?.map_err(|error| anyhow::anyhow!("{error}"))?;
-    let catalogue = Catalogue::open(Arc::clone(&disk), &data_dir.join("catalogue")).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let plugins =
+        exec::blocking(move || Plugins::open(plugin_options)).await?.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let catalogue =
+        Catalogue::open(Arc::clone(&disk), &data_dir.join("catalogue")).map_err(|error| anyhow::anyhow!("{error}"))?;
     let audit = Audit::open(&*disk, &data_dir.join("audit.jsonl")).map_err(|error| anyhow::anyhow!("{error}"))?;
     let kinds: Kinds = builtin::kinds();
     let host = Arc::new(Host {
@@ -275,7 +277,9 @@ async fn stop_workers(host: &Host, left: Duration) {
 /// I38: nothing is served without authentication but on loopback.
 fn may_listen(name: &str, listener: &Listener) -> anyhow::Result<()> {
     if listener.tls.is_some() {
-        bail!("server.{name}.tls is set: this version does not serve TLS; put a proxy before it and listen on loopback");
+        bail!(
+            "server.{name}.tls is set: this version does not serve TLS; put a proxy before it and listen on loopback"
+        );
     }
     if !listener.listen.ip().is_loopback() && listener.tokens.is_none() {
         bail!(

@@ -27,7 +27,10 @@ impl Daemon {
         command.args(["-u", "root", "-l", "127.0.0.1", "-U", "0", "-I", "1m", "-p", &address.port().to_string()]);
         let spawned = command.args(more).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let Ok(child) = spawned else {
-            assert!(std::env::var("WALHOST_REQUIRE_SERVICES").as_deref() != Ok("1"), "memcached is required and missing");
+            assert!(
+                std::env::var("WALHOST_REQUIRE_SERVICES").as_deref() != Ok("1"),
+                "memcached is required and missing"
+            );
             std::io::stderr().write_all(b"skipped: there is no memcached\n").unwrap();
             return None;
         };
@@ -110,7 +113,8 @@ async fn open(servers: &[SocketAddr]) -> Arc<dyn Target> {
 
 fn record(key: &str, value: impl AsRef<[u8]>) -> Record {
     let value = Bytes::copy_from_slice(value.as_ref());
-    let headers = if value.is_empty() { Headers::encode([("wal-tombstone", b"true".as_slice())]) } else { Headers::default() };
+    let headers =
+        if value.is_empty() { Headers::encode([("wal-tombstone", b"true".as_slice())]) } else { Headers::default() };
     let key = Some(Bytes::copy_from_slice(key.as_bytes()));
     Record { id: RecordId::new("r"), sequence: 1, appended_at_ms: 1, attempt: 1, key, headers, value }
 }
@@ -178,8 +182,10 @@ async fn values_are_stored_under_their_keys_and_tombstones_delete() {
     assert_eq!(codes(&long, &[record("far", "v")]).await, ["delivered"]);
     assert!(daemon.ask("mg far t").contains("t51"), "{}", daemon.ask("mg far t"));
     let add = open_with(&[daemon.address], serde_json::json!({ "operation": "add", "value": "/v" })).await;
-    assert_eq!(codes(&add, &[record("n", r#"{"v":"x"}"#), record("n", r#"{"v":"y"}"#), record("n", "{}")]).await,
-        ["delivered", "delivered", "reject value-missing Record"]);
+    assert_eq!(
+        codes(&add, &[record("n", r#"{"v":"x"}"#), record("n", r#"{"v":"y"}"#), record("n", "{}")]).await,
+        ["delivered", "delivered", "reject value-missing Record"]
+    );
     assert!(daemon.ask("get n").contains("\r\nx\r\n"));
 }
 
@@ -187,9 +193,22 @@ async fn values_are_stored_under_their_keys_and_tombstones_delete() {
 async fn one_bad_record_of_a_batch_costs_only_itself() {
     let Some(daemon) = Daemon::start(&[]) else { return };
     let target = open_with(&[daemon.address], serde_json::json!({ "timeout": "5s" })).await;
-    let batch = [record("a", "1"), record("big", vec![b'x'; 2 << 20]), record("b c", "3"), record(&"k".repeat(251), "4"),
-        record(&"k".repeat(250), "5"), record("z", vec![b'y'; 900_000])];
-    let expected = ["delivered", "reject too-large Record", "reject bad-key Record", "reject bad-key Record", "delivered", "delivered"];
+    let batch = [
+        record("a", "1"),
+        record("big", vec![b'x'; 2 << 20]),
+        record("b c", "3"),
+        record(&"k".repeat(251), "4"),
+        record(&"k".repeat(250), "5"),
+        record("z", vec![b'y'; 900_000]),
+    ];
+    let expected = [
+        "delivered",
+        "reject too-large Record",
+        "reject bad-key Record",
+        "reject bad-key Record",
+        "delivered",
+        "delivered",
+    ];
     for _ in 0..2 {
         assert_eq!(codes(&target, &batch).await, expected);
     }
@@ -223,7 +242,9 @@ async fn stopped_killed_and_back_again() {
 
 #[tokio::test]
 async fn odd_answers_are_never_taken_for_a_delivery() {
-    let of = |answer: &'static str| async move { codes(&open(&[scripted(Some(answer))]).await, &[record("a", "1"), record("b", "2")]).await };
+    let of = |answer: &'static str| async move {
+        codes(&open(&[scripted(Some(answer))]).await, &[record("a", "1"), record("b", "2")]).await
+    };
     assert_eq!(of("HD O0\r\n").await, ["delivered", "retry broken Record"], "torn half way");
     assert_eq!(of("HTTP/1.1 400 Bad Request\r\n\r\n").await, ["retry broken Record", "retry broken Record"]);
     assert_eq!(of("HD O1\r\nMN\r\n").await[0], "retry broken Record");
@@ -235,7 +256,8 @@ async fn odd_answers_are_never_taken_for_a_delivery() {
 
 #[tokio::test]
 async fn i41_a_restricted_target_reaches_no_private_address() {
-    let config = serde_json::from_value(serde_json::json!({ "servers": [scripted(Some("MN\r\n")).to_string()] })).unwrap();
+    let config =
+        serde_json::from_value(serde_json::json!({ "servers": [scripted(Some("MN\r\n")).to_string()] })).unwrap();
     let target = Memcached::new(Arc::new(SystemClock::default())).open(context(true), config).await.unwrap();
     assert_eq!(codes(&target, &[record("a", "1")]).await, ["retry denied Target"]);
     assert_eq!(target.check().await.unwrap_err().kind(), Kind::Denied);
@@ -247,7 +269,9 @@ fn a_server_that_comes_moves_only_its_own_share_of_the_keys() {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
         let dialer = Dialer::new(Arc::new(SystemResolver::default()), clock.clone());
         let address = |port| config::Address::parse(&format!("10.0.0.1:{port}")).unwrap();
-        (1..=count).map(|port| server::Server::new(address(port), dialer.clone(), Allow::any(), clock.clone(), Duration::ZERO)).collect()
+        (1..=count)
+            .map(|port| server::Server::new(address(port), dialer.clone(), Allow::any(), clock.clone(), Duration::ZERO))
+            .collect()
     };
     let (four, five) = (servers(4), servers(5));
     let mut share = [0; 5];

@@ -88,7 +88,11 @@ fn every_state_has_its_sentence() {
 #[test]
 fn what_waits_for_nothing_says_how_it_ended() {
     let idle = status(TargetState::Idle);
-    for (state, part) in [(State::Delivered, "delivered with attempt 2"), (State::Filtered, "transform"), (State::Cancelled, "cancelled")] {
+    for (state, part) in [
+        (State::Delivered, "delivered with attempt 2"),
+        (State::Filtered, "transform"),
+        (State::Cancelled, "cancelled"),
+    ] {
         let sentence = sentence(&standing(state), &idle);
         assert!(sentence.contains(part) && !sentence.contains("held"), "{sentence}");
         assert_eq!(shown_state(&standing(state), by(&idle)), state);
@@ -101,7 +105,10 @@ fn a_wait_after_a_failure_of_the_target_names_its_code() {
     active.last_error = Some(LastError { failure: Failure::new("connect", "refused", Blame::Target), at_ms: 9 });
     let untried = Standing { state: State::Retrying, attempts: Vec::new(), due_ms: Some(7) };
     let said = sentence(&untried, &active);
-    assert!(said.contains("failed with connect (refused) and no attempt was spent") && said.contains("due at T7"), "{said}");
+    assert!(
+        said.contains("failed with connect (refused) and no attempt was spent") && said.contains("due at T7"),
+        "{said}"
+    );
     let said = sentence(&standing(State::Retrying), &active);
     assert!(said.contains("http-500, the target's last failure is connect"), "{said}");
     active.last_error = None;

@@ -6,8 +6,8 @@ use super::group::{CommitHead, OwnFields};
 use super::take::RELEASE_BYTES;
 use super::{Active, Committer};
 use crate::format::{
-    HEAD_BYTES, KIND_RELEASE, KIND_ROSTER, KIND_TRAILER, ROSTER_ROW_BYTES, ROW_BYTES, Roster, RosterRow,
-    SECTOR_BYTES, align_commit, footer_bytes, frame_bytes,
+    HEAD_BYTES, KIND_RELEASE, KIND_ROSTER, KIND_TRAILER, ROSTER_ROW_BYTES, ROW_BYTES, Roster, RosterRow, SECTOR_BYTES,
+    align_commit, footer_bytes, frame_bytes,
 };
 use crate::frame::{FrameHead, Place, Urgency};
 use crate::observe::{Failure, FailureKind, Observer, State};

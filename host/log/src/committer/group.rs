@@ -123,8 +123,7 @@ impl Group {
     /// Ends the commit with its trailer: `proven` is durable, and the segment's footer, when this commit is
     /// it, begins at `footer`.
     pub(crate) fn end(&mut self, proven: u64, footer: u32) {
-        let fields =
-            OwnFields { view: 0, first_offset: proven, count: self.own, first_sequence: u64::from(footer) };
+        let fields = OwnFields { view: 0, first_offset: proven, count: self.own, first_sequence: u64::from(footer) };
         self.add_own(KIND_TRAILER, fields, Vec::new(), false);
         self.pad_to_sector();
         self.flush();

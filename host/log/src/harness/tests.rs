@@ -54,7 +54,8 @@ fn no_acknowledged_frame_is_lost_in_five_thousand_crash_states_and_every_fault_h
         report.disk.stops,
     ];
     assert!(hit.iter().all(|count| *count > 0), "{shown}");
-    for operation in ["create", "write", "write_synced", "sync", "sync_dir", "rename", "remove", "open", "read", "list"] {
+    for operation in ["create", "write", "write_synced", "sync", "sync_dir", "rename", "remove", "open", "read", "list"]
+    {
         assert!(report.stops.contains_key(operation), "never stopped at {operation}: {shown}");
     }
 }

@@ -167,4 +167,3 @@ fn first_of(segment: &Segment) -> io::Result<Option<Found>> {
 }
 
 const _: () = assert!(HEADER_BYTES <= DATA_START as usize - HEADERS_AT[1] as usize);
-

@@ -228,14 +228,7 @@ impl Verdict {
     }
 
     /// One segment that must be there.
-    fn count(
-        &mut self,
-        survey: &Survey,
-        id: u64,
-        range: Range,
-        unproven: &BTreeSet<u64>,
-        kept: &mut BTreeSet<u64>,
-    ) {
+    fn count(&mut self, survey: &Survey, id: u64, range: Range, unproven: &BTreeSet<u64>, kept: &mut BTreeSet<u64>) {
         kept.insert(id);
         let found = survey.segments.iter().find(|s| s.segment.id() == id);
         match found {

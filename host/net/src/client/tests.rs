@@ -80,7 +80,9 @@ async fn outcome(answer: &'static [u8], timeout_ms: u64, bytes_max: usize) -> Re
     })
     .await;
     let timeout = Duration::from_millis(timeout_ms);
-    client_with(TlsSettings::default()).send(get(&format!("http://{address}/")), &Allow::any(), timeout, bytes_max).await
+    client_with(TlsSettings::default())
+        .send(get(&format!("http://{address}/")), &Allow::any(), timeout, bytes_max)
+        .await
 }
 
 #[tokio::test]
@@ -174,7 +176,8 @@ async fn a_tls_black_hole_is_a_connect_timeout_and_a_closed_port_a_refusal() {
 #[tokio::test]
 async fn i41_a_connection_made_under_a_wide_grant_is_not_used_under_a_narrow_one() {
     let (address, connections) =
-        server(|stream| async move { answer_each(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await }).await;
+        server(|stream| async move { answer_each(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await })
+            .await;
     let client = client_with(TlsSettings::default());
     let url = format!("http://name:{}/", address.port());
     let timeout = Duration::from_secs(5);
@@ -192,7 +195,9 @@ async fn i41_a_connection_made_under_a_wide_grant_is_not_used_under_a_narrow_one
 #[tokio::test]
 async fn framing_headers_and_connect_are_denied() {
     let client = client_with(TlsSettings::default());
-    for name in ["host", "content-length", "transfer-encoding", "connection", "upgrade", "expect", "proxy-authorization"] {
+    for name in
+        ["host", "content-length", "transfer-encoding", "connection", "upgrade", "expect", "proxy-authorization"]
+    {
         let mut request = get("http://127.0.0.1:1/");
         request.headers.insert(HeaderName::from_static(name), HeaderValue::from_static("x"));
         let fault = client.send(request, &Allow::any(), Duration::from_secs(1), 1).await.unwrap_err();

@@ -38,7 +38,8 @@ pub fn head(bytes: &[u8]) -> Result<Option<Head>, &'static str> {
         Some(rest) => rest.get(..3).and_then(number).ok_or("no status")?,
         None => 0,
     };
-    let mut head = Head { status: u16::try_from(status).unwrap_or(0), head_bytes: end + 4, body_bytes: 0, closes: false };
+    let mut head =
+        Head { status: u16::try_from(status).unwrap_or(0), head_bytes: end + 4, body_bytes: 0, closes: false };
     for line in text.split(|byte| *byte == b'\n').skip(1) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
@@ -74,7 +75,10 @@ mod tests {
         assert_eq!(head(&answer[..20]), Ok(None));
         let read = head(answer).ok().flatten();
         assert_eq!(read, Some(Head { status: 202, head_bytes: 63, body_bytes: 5, closes: true }));
-        assert_eq!(head(b"POST / HTTP/1.1\r\nhost: x\r\n\r\n").ok().flatten().map(|head| (head.status, head.body_bytes)), Some((0, 0)));
+        assert_eq!(
+            head(b"POST / HTTP/1.1\r\nhost: x\r\n\r\n").ok().flatten().map(|head| (head.status, head.body_bytes)),
+            Some((0, 0))
+        );
         assert!(head(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         assert!(head(b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n").is_err());
         assert!(head(&[b'a'; HEAD_BYTES_MAX + 1]).is_err());

@@ -41,7 +41,8 @@ pub struct Connection {
 impl Connection {
     /// Connects and builds the request.
     pub async fn open(address: SocketAddr, head: &str, batch: usize, run: Rc<Run>) -> anyhow::Result<Connection> {
-        let stream = connect(address).await.map_err(|error| anyhow::anyhow!("no host answers at {address}: {error}"))?;
+        let stream =
+            connect(address).await.map_err(|error| anyhow::anyhow!("no host answers at {address}: {error}"))?;
         let separators = if batch > 1 { batch } else { 0 };
         let length = batch * run.values.size_bytes() + separators;
         let mut request = format!("{head}content-length: {length}\r\n\r\n").into_bytes();

@@ -172,15 +172,23 @@ impl Report {
         let loop_ = asked.rate.map_or("as fast as it goes".to_owned(), |rate| format!("{rate}/s asked"));
         let mut text = format!(
             "{}: {loop_}, {} a record, {} a request, {} connections, {:.1} s\n\n",
-            asked.namespace, asked.size, asked.batch, asked.connections, self.sent_us as f64 / 1e6
+            asked.namespace,
+            asked.size,
+            asked.batch,
+            asked.connections,
+            self.sent_us as f64 / 1e6
         );
-        let (rate, megabytes) = (self.records_per_second(), self.records_per_second() * asked.size.bytes() as f64 / 1e6);
+        let (rate, megabytes) =
+            (self.records_per_second(), self.records_per_second() * asked.size.bytes() as f64 / 1e6);
         text.push_str(&format!("acknowledged     {} records, {rate:.0}/s, {megabytes:.1} MB/s\n", self.acknowledged));
         text.push_str(&self.acknowledgement.line("to the answer"));
         match self.delivery {
             Some(delivery) => {
                 text.push_str(&delivery.line("to the delivery"));
-                text.push_str(&format!("delivered        {} records, {} lost, {} twice", self.delivered, self.missing, self.duplicated));
+                text.push_str(&format!(
+                    "delivered        {} records, {} lost, {} twice",
+                    self.delivered, self.missing, self.duplicated
+                ));
                 text.push_str(&format!(", {} without an answer\n", self.unconfirmed));
             }
             None => text.push_str("delivery         not measured: point an http target here and give --receive\n"),

@@ -84,7 +84,8 @@ async fn refusals_are_counted_by_code_and_copies_are_seen() {
     let url = small_host(2, 2, Some(receive)).await;
     let report = run(&arguments(Some(200), 1, Some(receive)), &url, None).await.unwrap();
     let json = report.json();
-    let (acknowledged, refused) = (json["acknowledged"].as_u64().unwrap(), json["errors"]["overloaded"].as_u64().unwrap());
+    let (acknowledged, refused) =
+        (json["acknowledged"].as_u64().unwrap(), json["errors"]["overloaded"].as_u64().unwrap());
     assert_eq!(acknowledged + refused, 40, "{json}");
     assert_eq!(json["duplicated"].as_u64(), Some(acknowledged));
     assert!(report.table().contains("overloaded"));

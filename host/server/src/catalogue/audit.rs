@@ -39,7 +39,9 @@ impl Audit {
     /// Opens the log, made when there is none. A torn last line is closed with a line feed and stays.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Audit> {
         Self::try_open(disk, path).map_err(|error| {
-            Error::new(Kind::Unavailable, "audit.open", "the audit log cannot be opened").with("path", path.display()).source(error)
+            Error::new(Kind::Unavailable, "audit.open", "the audit log cannot be opened")
+                .with("path", path.display())
+                .source(error)
         })
     }
 
@@ -73,7 +75,9 @@ impl Audit {
         let mut bytes = serde_json::to_vec(&line)
             .map_err(|error| Error::new(Kind::Internal, "audit.append", "the change has no JSON form").source(error))?;
         bytes.push(b'\n');
-        let failed = |detail: &'static str| Error::new(Kind::Unavailable, "audit.append", detail).with("path", self.path.display());
+        let failed = |detail: &'static str| {
+            Error::new(Kind::Unavailable, "audit.append", detail).with("path", self.path.display())
+        };
         let mut end = self.end.lock();
         let position = end.ok_or_else(|| failed("the audit log failed before: restart the host"))?;
         match self.file.write_synced_at(&[&bytes], position) {

@@ -74,8 +74,9 @@ impl Store {
     pub fn write(&self, state: &State) -> Result<()> {
         let mut newest = self.newest.lock();
         let generation = *newest + 1;
-        let body = serde_json::to_vec_pretty(state)
-            .map_err(|error| Error::new(Kind::Internal, "catalogue.write", "the catalogue has no JSON form").source(error))?;
+        let body = serde_json::to_vec_pretty(state).map_err(|error| {
+            Error::new(Kind::Internal, "catalogue.write", "the catalogue has no JSON form").source(error)
+        })?;
         let mut bytes = format!("{MAGIC} {FORM} {generation} {:08x}\n", checksum(generation, &body)).into_bytes();
         bytes.extend_from_slice(&body);
         if bytes.len() as u64 > CATALOGUE_BYTES_MAX {
@@ -84,7 +85,9 @@ impl Store {
         let path = self.dir.join(NAMES[usize::from(generation % 2 == 1)]);
         disk::replace(&*self.disk, &path, &bytes).map_err(|error| {
             let kind = if error.kind() == io::ErrorKind::StorageFull { Kind::DiskFull } else { Kind::Unavailable };
-            Error::new(kind, "catalogue.write", "the catalogue could not be written").with("path", path.display()).source(error)
+            Error::new(kind, "catalogue.write", "the catalogue could not be written")
+                .with("path", path.display())
+                .source(error)
         })?;
         *newest = generation;
         Ok(())

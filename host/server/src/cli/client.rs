@@ -97,7 +97,9 @@ impl Client {
         let ask = || async {
             let info = self.send(&self.admin, &Ask::new(Door::Admin, Method::GET, "/admin/v1/info")).await?;
             let url = info.1.get("ingest_url").and_then(Value::as_str);
-            url.map(base).unwrap_or_else(|| Err(Failure::failed("the host does not say where its ingest listener is; give --ingest-url")))
+            url.map(base).unwrap_or_else(|| {
+                Err(Failure::failed("the host does not say where its ingest listener is; give --ingest-url"))
+            })
         };
         self.ingest.get_or_try_init(ask).await.cloned()
     }
@@ -154,8 +156,10 @@ impl Client {
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = url.parse::<Uri>().map_err(|error| Failure::usage(format!("{url}: {error}")))?;
         for (name, value) in &ask.headers {
-            let name = HeaderName::try_from(*name).map_err(|_| Failure::usage(format!("`{name}` is not the name of a header")))?;
-            let value = HeaderValue::try_from(value).map_err(|_| Failure::usage(format!("the value of {name} cannot stand in a header")))?;
+            let name = HeaderName::try_from(*name)
+                .map_err(|_| Failure::usage(format!("`{name}` is not the name of a header")))?;
+            let value = HeaderValue::try_from(value)
+                .map_err(|_| Failure::usage(format!("the value of {name} cannot stand in a header")))?;
             request.headers_mut().append(name, value);
         }
         if let Some(token) = &self.token {
@@ -171,14 +175,15 @@ impl Client {
             let body = body.map_err(|error| Failure::failed(format!("the answer of {base} broke off: {error}")))?;
             Ok::<_, Failure>((head, body.to_bytes()))
         };
-        let (head, body) = tokio::time::timeout(ANSWER_TIMEOUT, exchange)
-            .await
-            .map_err(|_| Failure::unreachable(format!("{base} does not answer within {} s", ANSWER_TIMEOUT.as_secs())))??;
+        let (head, body) = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.map_err(|_| {
+            Failure::unreachable(format!("{base} does not answer within {} s", ANSWER_TIMEOUT.as_secs()))
+        })??;
         if !head.status.is_success() {
             return Err(Failure::problem(head.status.as_u16(), &body));
         }
         let json = if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&body) };
-        let json = json.map_err(|_| Failure::failed(format!("{url} answers something that is not JSON: is it a walhost?")))?;
+        let json =
+            json.map_err(|_| Failure::failed(format!("{url} answers something that is not JSON: is it a walhost?")))?;
         Ok((head.headers, json))
     }
 }
@@ -188,7 +193,9 @@ fn base(url: &str) -> Result<String, Failure> {
     let uri: Uri = url.parse().map_err(|error| Failure::usage(format!("`{url}` is not a URL: {error}")))?;
     match (uri.scheme_str(), uri.authority()) {
         (Some("http"), Some(authority)) => Ok(format!("http://{authority}")),
-        (Some("https"), _) => Err(Failure::usage(format!("`{url}`: the commands speak plain HTTP; reach the host through its loopback listener"))),
+        (Some("https"), _) => Err(Failure::usage(format!(
+            "`{url}`: the commands speak plain HTTP; reach the host through its loopback listener"
+        ))),
         _ => Err(Failure::usage(format!("`{url}` is not a URL: write it as in http://127.0.0.1:7071"))),
     }
 }
@@ -206,7 +213,9 @@ pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => escaped.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => {
+                escaped.push(char::from(byte))
+            }
             _ => escaped.push_str(&format!("%{byte:02X}")),
         }
     }

@@ -105,7 +105,8 @@ fn time(text: &str) -> Result<String, Failure> {
     if text.parse::<jiff::Timestamp>().is_ok() {
         return Ok(text.to_owned());
     }
-    let ago: Duration = text.parse().map_err(|_| Failure::usage(format!("`{text}` is no RFC 3339 time and no duration as in `2h`")))?;
+    let ago: Duration =
+        text.parse().map_err(|_| Failure::usage(format!("`{text}` is no RFC 3339 time and no duration as in `2h`")))?;
     let clock = walhost_core::time::SystemClock::default();
     let at_ms = walhost_core::Clock::now_ms(&clock).saturating_sub(ago.ms());
     let at = i64::try_from(at_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
@@ -127,7 +128,8 @@ mod tests {
 
     #[test]
     fn a_filter_names_only_what_was_given() {
-        let filter = FilterArguments { code: Some("http-400".into()), digest: Some("sha256:a b".into()), ..Default::default() };
+        let filter =
+            FilterArguments { code: Some("http-400".into()), digest: Some("sha256:a b".into()), ..Default::default() };
         assert_eq!(query(&filter).unwrap(), "&code=http-400&digest=sha256:a%20b");
     }
 }

@@ -47,10 +47,16 @@ pub fn run(arguments: &DevArguments, verbose: u8) -> Result<u8, Failure> {
 fn ports(port: u16) -> Result<(SocketAddr, SocketAddr), Failure> {
     let free = |port: u16| {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        bound.map_err(|error| Failure::failed(format!("port {port} cannot be had: {error}; give --port, 0 for a free one")))
+        bound.map_err(|error| {
+            Failure::failed(format!("port {port} cannot be had: {error}; give --port, 0 for a free one"))
+        })
     };
     let first = free(port)?;
-    let second = free(if port == 0 { 0 } else { port.checked_add(1).ok_or_else(|| Failure::usage("--port 65535 leaves none for admin"))? })?;
+    let second = free(if port == 0 {
+        0
+    } else {
+        port.checked_add(1).ok_or_else(|| Failure::usage("--port 65535 leaves none for admin"))?
+    })?;
     Ok((first.local_addr()?, second.local_addr()?))
 }
 
@@ -82,7 +88,8 @@ fn receive(listener: TcpListener) {
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
         while let Ok((stream, _)) = listener.accept().await {
             exec::task(async move {
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(show));
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(show));
                 // The host may close a connection at any time.
                 drop(connection.await);
             });
@@ -107,7 +114,10 @@ fn line(headers: &http::HeaderMap, value: &[u8]) -> String {
         }
     }
     let text = String::from_utf8_lossy(value);
-    let text: String = text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    let text: String = text
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
     format!("{line}  {text}\n")
 }
 

@@ -48,7 +48,10 @@ impl Failure {
     /// From an answer that is a problem: its detail, its code, and each of its parts.
     pub fn problem(status: u16, body: &[u8]) -> Failure {
         let Ok(problem) = serde_json::from_slice::<Value>(body) else {
-            return Failure::failed(format!("the host answered {status}: {}", escaped(String::from_utf8_lossy(body).trim())));
+            return Failure::failed(format!(
+                "the host answered {status}: {}",
+                escaped(String::from_utf8_lossy(body).trim())
+            ));
         };
         let text = |key: &str| problem.get(key).and_then(Value::as_str).map(escaped);
         let or = |text: Option<String>, other: &str| text.unwrap_or_else(|| other.to_owned());

@@ -41,7 +41,8 @@ pub async fn run(session: &Session, command: &NamespaceCommand) -> Result<u8, Fa
         NamespaceCommand::Get { namespace } => session.output.one(&client.get(path(namespace)).await?)?,
         NamespaceCommand::Apply { file, namespace, if_match } => {
             for (name, table) in tables(file, namespace.as_deref())? {
-                let mut ask = Ask::new(Door::Admin, Method::PUT, path(&name)).body("application/json", table.to_string());
+                let mut ask =
+                    Ask::new(Door::Admin, Method::PUT, path(&name)).body("application/json", table.to_string());
                 if let Some(tag) = if_match {
                     ask = ask.header("if-match", format!("\"{}\"", tag.trim_matches('"')));
                 }
@@ -52,7 +53,12 @@ pub async fn run(session: &Session, command: &NamespaceCommand) -> Result<u8, Fa
             can_ask(session, &format!("deletes the namespace {namespace} with all its records"))?;
             let now = client.get(path(namespace)).await?;
             let records = now.get("backlog_records").and_then(Value::as_u64).unwrap_or(0);
-            sure(session, &format!("deletes the namespace {namespace} with its dead letters and {records} records that are not delivered"))?;
+            sure(
+                session,
+                &format!(
+                    "deletes the namespace {namespace} with its dead letters and {records} records that are not delivered"
+                ),
+            )?;
             session.output.one(&client.ask(Ask::new(Door::Admin, Method::DELETE, path(namespace))).await?)?;
         }
         NamespaceCommand::Pause { namespace, ingest } => {
@@ -88,7 +94,8 @@ fn tables(file: &Path, namespace: Option<&str>) -> Result<Vec<(String, Value)>, 
     };
     if name.ends_with(".json") {
         let table = serde_json::from_str(&text).map_err(|error| Failure::bad_config(format!("{name}: {error}")))?;
-        let namespace = namespace.ok_or_else(|| Failure::usage("a JSON file holds one table: say of which namespace"))?;
+        let namespace =
+            namespace.ok_or_else(|| Failure::usage("a JSON file holds one table: say of which namespace"))?;
         return Ok(vec![(namespace.to_owned(), table)]);
     }
     let (mut root, troubles) = Node::from_toml(0, &text);
@@ -96,7 +103,9 @@ fn tables(file: &Path, namespace: Option<&str>) -> Result<Vec<(String, Value)>, 
         let line = text.as_bytes()[..span.start.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
         return Err(Failure::bad_config(format!("{name}:{line}: {message}")));
     }
-    root.resolve_paths(&std::path::absolute(file).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default());
+    root.resolve_paths(
+        &std::path::absolute(file).ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default(),
+    );
     let all = root.get("namespaces").map(|member| member.node.members()).unwrap_or_default();
     let chosen: Vec<_> = all
         .iter()

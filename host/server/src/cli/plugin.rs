@@ -18,7 +18,8 @@ use walhost_core::plugin::{Grants, HttpGrant};
 /// `walhost plugin`.
 pub async fn run(session: &Session, command: PluginCommand) -> Result<u8, Failure> {
     let client = &session.client;
-    let slot_path = |namespace: &str, slot: &str| format!("/admin/v1/namespaces/{}/slots/{}", escape(namespace), escape(slot));
+    let slot_path =
+        |namespace: &str, slot: &str| format!("/admin/v1/namespaces/{}/slots/{}", escape(namespace), escape(slot));
     match command {
         PluginCommand::New { kind, name, sdk, lang: _ } => new::write(session, kind, &name, sdk.as_deref())?,
         PluginCommand::Build { directory, out } => build(session, &directory, out.as_deref())?,
@@ -39,14 +40,17 @@ pub async fn run(session: &Session, command: PluginCommand) -> Result<u8, Failur
                 wanted["settings"] = Value::Object(pairs(&settings)?);
             }
             if !allow.is_empty() {
-                wanted["grants"] = json!({ "http": allow.iter().map(|origin| json!({ "origin": origin })).collect::<Vec<_>>() });
+                wanted["grants"] =
+                    json!({ "http": allow.iter().map(|origin| json!({ "origin": origin })).collect::<Vec<_>>() });
             }
             let query = if dry_run { "?dry_run=true" } else { "" };
             let ask = Ask::new(Door::Admin, Method::PUT, format!("{}{query}", slot_path(&namespace, &slot)));
             session.output.one(&client.ask(ask.body("application/json", wanted.to_string())).await?)?;
         }
         PluginCommand::Rollback { namespace, slot } => {
-            session.output.one(&client.post(format!("{}:rollback", slot_path(&namespace, &slot)), &json!({})).await?)?;
+            session
+                .output
+                .one(&client.post(format!("{}:rollback", slot_path(&namespace, &slot)), &json!({})).await?)?;
         }
         PluginCommand::Versions { namespace, slot } => {
             let columns = [
@@ -94,7 +98,8 @@ fn build(session: &Session, directory: &Path, out: Option<&Path>) -> Result<(), 
     };
     let toolchain = walhost_build::find_toolchain().map_err(|error| Failure::failed(error.to_string()))?;
     session.output.say(&toolchain.describe());
-    let built = walhost_build::build_with(&toolchain, directory, &options).map_err(|error| Failure::failed(error.to_string()))?;
+    let built = walhost_build::build_with(&toolchain, directory, &options)
+        .map_err(|error| Failure::failed(error.to_string()))?;
     let rows: Vec<Value> = built
         .iter()
         .map(|built| {
@@ -132,7 +137,8 @@ fn inspect(session: &Session, file: &Path, allow: &[String]) -> Result<u8, Failu
 /// `name=value` pairs; a value is JSON, or else text.
 fn pairs(arguments: &[String]) -> Result<Map<String, Value>, Failure> {
     let pair = |argument: &String| {
-        let (name, value) = argument.split_once('=').ok_or_else(|| Failure::usage(format!("`{argument}` is not name=value")))?;
+        let (name, value) =
+            argument.split_once('=').ok_or_else(|| Failure::usage(format!("`{argument}` is not name=value")))?;
         Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value))))
     };
     arguments.iter().map(pair).collect()

@@ -40,7 +40,8 @@ pub async fn send(session: &Session, arguments: &SendArguments) -> Result<u8, Fa
     }
     let mut names = Vec::new();
     for header in &arguments.headers {
-        let (name, value) = header.split_once(':').ok_or_else(|| Failure::usage(format!("`{header}` is not name:value")))?;
+        let (name, value) =
+            header.split_once(':').ok_or_else(|| Failure::usage(format!("`{header}` is not name:value")))?;
         names.push((format!("wal-header-{}", name.trim()), value.trim().to_owned()));
     }
     for (name, value) in &names {
@@ -101,6 +102,9 @@ pub async fn peek(session: &Session, arguments: &PeekArguments) -> Result<u8, Fa
             row["value"] = shown.unwrap_or(Value::Null);
         }
     }
-    session.output.list(&answer, &[("offset", "/offset"), ("id", "/id"), ("key", "/key"), ("appended", "/appended_at"), ("value", "/value")])?;
+    session.output.list(
+        &answer,
+        &[("offset", "/offset"), ("id", "/id"), ("key", "/key"), ("appended", "/appended_at"), ("value", "/value")],
+    )?;
     Ok(0)
 }

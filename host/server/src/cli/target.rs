@@ -57,7 +57,9 @@ pub async fn run(session: &Session, command: &TargetCommand) -> Result<u8, Failu
             let pending = client.get(path(namespace, target)).await.ok();
             let pending = pending.and_then(|target| target.pointer("/accounting/pending").and_then(Value::as_u64));
             let what = match pending {
-                Some(pending) => format!("deletes the target {namespace}/{target} and cancels {pending} pending records for it"),
+                Some(pending) => {
+                    format!("deletes the target {namespace}/{target} and cancels {pending} pending records for it")
+                }
                 None => format!("deletes the target {namespace}/{target} and cancels what is pending for it"),
             };
             sure(session, &what)?;

@@ -48,7 +48,9 @@ pub async fn wait(session: &Session, id: &str) -> Result<u8, Failure> {
     loop {
         let task = session.client.get(path(id)).await?;
         match task.get("state").and_then(Value::as_str) {
-            Some("running") => walhost_core::Clock::sleep(&walhost_core::time::SystemClock::default(), LOOK_INTERVAL).await,
+            Some("running") => {
+                walhost_core::Clock::sleep(&walhost_core::time::SystemClock::default(), LOOK_INTERVAL).await
+            }
             state => {
                 session.output.one(&task)?;
                 return Ok(if state == Some("done") { 0 } else { FAILED });

@@ -129,7 +129,10 @@ fn what_is_no_url_is_usage_and_a_token_file_must_be_there() {
 #[test]
 fn tables_are_plain_and_cells_bounded_and_clean() {
     let digest = format!("sha256:{}", "ab".repeat(32));
-    let rows = [json!({ "a": digest, "b": null, "c": ["x", "y"] }), json!({ "a": "x\u{1b}[31m", "b": "y".repeat(200), "c": 5 })];
+    let rows = [
+        json!({ "a": digest, "b": null, "c": ["x", "y"] }),
+        json!({ "a": "x\u{1b}[31m", "b": "y".repeat(200), "c": 5 }),
+    ];
     let text = table(&rows, &[("first", "/a"), ("second", "/b"), ("third", "/c")]);
     assert!(text.starts_with("FIRST"), "{text}");
     assert!(text.contains("abababababab ") && text.contains("x, y") && text.contains('-'), "{text}");
@@ -143,8 +146,15 @@ fn parts_of_paths_are_escaped() {
 
 #[test]
 fn i44_an_answer_cannot_move_the_cursor() {
-    let failure = Failure::problem(422, br#"{"detail":"a\u001b[2Jb\nwalhost: fine","code":"x","errors":[{"pointer":"\u0007","detail":"\u009b"}]}"#);
-    assert!(!failure.message.chars().any(|character| character.is_control() && character != '\n'), "{:?}", failure.message);
+    let failure = Failure::problem(
+        422,
+        br#"{"detail":"a\u001b[2Jb\nwalhost: fine","code":"x","errors":[{"pointer":"\u0007","detail":"\u009b"}]}"#,
+    );
+    assert!(
+        !failure.message.chars().any(|character| character.is_control() && character != '\n'),
+        "{:?}",
+        failure.message
+    );
     assert!(failure.message.starts_with("a\\u{1b}[2Jb\\nwalhost"), "{:?}", failure.message);
     assert_eq!(super::output::escaped("k\u{1b}"), "k\\u{1b}");
 }

@@ -103,16 +103,16 @@ fn text(json: &Value, verify: bool) -> String {
     );
     if !verify {
         let columns = [
-                ("segment", "/segment"),
-                ("use", "/use"),
-                ("epoch", "/epoch"),
-                ("first", "/first"),
-                ("last", "/last"),
-                ("commits", "/commits"),
-                ("frames", "/frames"),
-                ("bytes", "/bytes"),
-                ("sealed", "/sealed"),
-            ];
+            ("segment", "/segment"),
+            ("use", "/use"),
+            ("epoch", "/epoch"),
+            ("first", "/first"),
+            ("last", "/last"),
+            ("commits", "/commits"),
+            ("frames", "/frames"),
+            ("bytes", "/bytes"),
+            ("sealed", "/sealed"),
+        ];
         text.push_str(&table(&list("segments"), &columns));
         match json.get("snapshot").and_then(Value::as_u64) {
             Some(sequence) => text.push_str(&format!("newest snapshot: as of {sequence}\n")),
@@ -170,7 +170,10 @@ fn dump(directory: &Path, output: &Output) -> Result<u8, Failure> {
             format!("{json}\n")
         } else {
             let (segment, position) = (place.segment, place.position);
-            format!("{:>10}  {segment}:{position:<10}  view {:<4}  offset {:<10}  {what}\n", head.log_sequence, head.view, head.first_offset)
+            format!(
+                "{:>10}  {segment}:{position:<10}  view {:<4}  offset {:<10}  {what}\n",
+                head.log_sequence, head.view, head.first_offset
+            )
         };
         trouble = print(&line).err();
         trouble.is_none()

@@ -59,7 +59,10 @@ impl Round {
             // A key that was left out because its value is bad is not missing.
             let left_out = self.skipped.iter().any(|address| {
                 find(root, table).is_some_and(|table| {
-                    table.members().iter().any(|member| member.key == *key && std::ptr::eq(&raw const member.node, *address))
+                    table
+                        .members()
+                        .iter()
+                        .any(|member| member.key == *key && std::ptr::eq(&raw const member.node, *address))
                 })
             });
             if !left_out {

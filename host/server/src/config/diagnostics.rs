@@ -144,7 +144,10 @@ impl Diagnostics {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(&diagnostic.message).id(diagnostic.code).elements(Vec::<annotate_snippets::Element<'_>>::new());
+        let mut group = level
+            .primary_title(&diagnostic.message)
+            .id(diagnostic.code)
+            .elements(Vec::<annotate_snippets::Element<'_>>::new());
         if let Some(snippet) = self.snippet(&diagnostic.place, AnnotationKind::Primary, None) {
             group = group.element(snippet);
         }

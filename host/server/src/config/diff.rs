@@ -63,10 +63,7 @@ pub fn diff(old: &Model, new: &Model) -> Diff {
         diff.namespaces.insert(name.clone(), change);
     }
     diff.plugins = differing(&old.plugins, &new.plugins);
-    for (table, same) in [
-        ("server", old.server == new.server),
-        ("shard", old.shard == new.shard),
-    ] {
+    for (table, same) in [("server", old.server == new.server), ("shard", old.shard == new.shard)] {
         if !same {
             diff.needs_restart.push(table);
         }

@@ -228,7 +228,8 @@ fn earlier(text: &str, key: &str, end: usize) -> Option<usize> {
         let trimmed = other.trim();
         let begins = trimmed.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
         if if line.starts_with('[') { trimmed == line } else { begins } {
-            found = other.rfind(key).filter(|_| line.starts_with('[')).or_else(|| other.find(key)).map(|place| at + place);
+            found =
+                other.rfind(key).filter(|_| line.starts_with('[')).or_else(|| other.find(key)).map(|place| at + place);
         }
         at += other.len();
     }
@@ -240,7 +241,9 @@ fn expand(pattern: &str, directory: &Path) -> Result<Vec<PathBuf>, String> {
     let (parent, name) = pattern.rsplit_once('/').map_or(("", pattern), |(parent, name)| (parent, name));
     if parent.contains(['*', '?']) || pattern.contains("**") || pattern.contains(['[', '{']) || name.is_empty() {
         let pattern = pattern.escape_debug();
-        return Err(format!("`{pattern}` is no pattern that is known: use * and ? in the last part of the path, as in \"conf.d/*.toml\""));
+        return Err(format!(
+            "`{pattern}` is no pattern that is known: use * and ? in the last part of the path, as in \"conf.d/*.toml\""
+        ));
     }
     if !name.contains(['*', '?']) {
         return Ok(vec![PathBuf::from(pattern)]);

@@ -81,7 +81,10 @@ impl QueueKind {
             name: B::KIND,
             read: |node, context| {
                 let (config, troubles) = de::read::<B::Config>(node);
-                let complaints = config.filter(|_| troubles.is_empty()).map(|config| B::check_config(&config, context)).unwrap_or_default();
+                let complaints = config
+                    .filter(|_| troubles.is_empty())
+                    .map(|config| B::check_config(&config, context))
+                    .unwrap_or_default();
                 Findings { troubles, complaints }
             },
             schema: schema::of::<B::Config>,

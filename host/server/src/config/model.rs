@@ -6,8 +6,8 @@
 mod namespace;
 
 pub use namespace::{
-    Batch, Breaker, Destination, Dlq, Idempotency, Jitter, Namespace, NamespaceLimits, OnExhausted, Ordering, PluginUse,
-    Retry, Target, Test, TestExpect, TestInput,
+    Batch, Breaker, Destination, Dlq, Idempotency, Jitter, Namespace, NamespaceLimits, OnExhausted, Ordering,
+    PluginUse, Retry, Target, Test, TestExpect, TestInput,
 };
 
 use serde::{Deserialize, Serialize};
@@ -180,4 +180,3 @@ pub enum PluginSource {
 fn shown<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(digest)
 }
-

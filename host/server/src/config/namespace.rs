@@ -3,16 +3,17 @@
 //! In: its node, and what stands around it. Out: `Namespace`, complete; what is wrong with it, key by key
 //! and across keys (I21).
 
+use super::Chosen;
 use super::de;
 use super::diagnostics::Diagnostic;
 use super::kinds::{FEATURES, Kinds, QUEUE_DEFAULT, QueueKind};
 use super::model::{
-    Breaker, Dlq, Idempotency, Namespace, NamespaceLimits, OnExhausted, Ordering, Retry, Target, Test, TestExpect, TestInput,
+    Breaker, Dlq, Idempotency, Namespace, NamespaceLimits, OnExhausted, Ordering, Retry, Target, Test, TestExpect,
+    TestInput,
 };
 use super::node::{Kind, Node, Place};
 use super::process::{duration, range};
 use super::target;
-use super::Chosen;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -74,7 +75,9 @@ pub(super) fn read(
     let targets = targets(&raw, node, surroundings, found);
     if targets.is_empty() && node.at("targets").is_none_or(|targets| targets.members().is_empty()) {
         let message = "this namespace has no targets: its records are kept for nobody";
-        found.push(Diagnostic::warning("no-targets", node.place.clone(), message).help("add [namespaces.NAME.targets.NAME]"));
+        found.push(
+            Diagnostic::warning("no-targets", node.place.clone(), message).help("add [namespaces.NAME.targets.NAME]"),
+        );
     }
     let tests = tests(node, found);
     Some(Namespace {
@@ -102,7 +105,10 @@ fn check(raw: &RawNamespace, node: &Node, surroundings: &Surroundings<'_>, found
         && !surroundings.shards.iter().any(|known| known == shard.as_str())
     {
         let message = format!("nobody knows where shard `{shard}` is: producers get 421 without an address");
-        found.push(Diagnostic::warning("unknown-shard", node.near("shard"), message).help(format!("add [shards.{shard}] with its `url`")));
+        found.push(
+            Diagnostic::warning("unknown-shard", node.near("shard"), message)
+                .help(format!("add [shards.{shard}] with its `url`")),
+        );
     }
     if let Some(key) = &raw.key
         && !is_pointer(key)
@@ -118,12 +124,16 @@ fn check(raw: &RawNamespace, node: &Node, surroundings: &Surroundings<'_>, found
     if limits.batch < limits.record {
         let message = format!("a batch of at most {} cannot hold a record of {}", limits.batch, limits.record);
         let key = if node.at("limits.batch").is_some() { "limits.batch" } else { "limits.record" };
-        found.push(Diagnostic::error("batch-below-record", node.near(key), message).help("make `batch` at least `record`"));
+        found.push(
+            Diagnostic::error("batch-below-record", node.near(key), message).help("make `batch` at least `record`"),
+        );
     }
     if limits.backlog < limits.batch {
         let message = format!("a backlog of at most {} cannot hold a batch of {}", limits.backlog, limits.batch);
         let key = if node.at("limits.backlog").is_some() { "limits.backlog" } else { "limits.batch" };
-        found.push(Diagnostic::error("backlog-below-batch", node.near(key), message).help("make `backlog` at least `batch`"));
+        found.push(
+            Diagnostic::error("backlog-below-batch", node.near(key), message).help("make `backlog` at least `batch`"),
+        );
     }
     duration(node, "idempotency.window", Some(raw.idempotency.window), 1, found);
     range(raw.idempotency.keys, 1, u64::MAX, || node.near("idempotency.keys"), found);
@@ -165,7 +175,9 @@ fn queue(
     let table = node.at("queue").unwrap_or(&nothing);
     if !matches!(table.kind, Kind::Table(_)) {
         let message = format!("{} stands where a table is wanted", table.kind.name());
-        found.push(Diagnostic::error("wrong-type", table.place.clone(), message).help("write queue = { type = \"embedded\" }"));
+        found.push(
+            Diagnostic::error("wrong-type", table.place.clone(), message).help("write queue = { type = \"embedded\" }"),
+        );
         return (None, None);
     }
     let known: Vec<&str> = surroundings.kinds.queues.iter().map(|kind| kind.name).collect();
@@ -269,12 +281,19 @@ fn capability(kind: &QueueKind, raw: &RawNamespace, node: &Node, table: &Node, f
 }
 
 /// The word and place of a table's `type`.
-pub(super) fn kind_of(table: &Node, known: &[&str], what: &str, found: &mut Vec<Diagnostic>) -> Option<(String, Place)> {
+pub(super) fn kind_of(
+    table: &Node,
+    known: &[&str],
+    what: &str,
+    found: &mut Vec<Diagnostic>,
+) -> Option<(String, Place)> {
     match table.at("type").map(|node| (&node.kind, &node.place)) {
         Some((Kind::Text(word), place)) => return Some((word.clone(), place.clone())),
         Some((other, place)) => {
             let message = format!("{} stands where the kind of {what} is wanted", other.name());
-            found.push(Diagnostic::error("wrong-type", place.clone(), message).help(format!("use one of {}", de::list(known))));
+            found.push(
+                Diagnostic::error("wrong-type", place.clone(), message).help(format!("use one of {}", de::list(known))),
+            );
         }
         None => {
             let message = "the key `type` is missing".to_owned();
@@ -293,7 +312,8 @@ pub(super) fn unknown_kind(word: &str, place: Place, known: &[&str], what: &str)
     };
     match FEATURES.iter().find(|(kind, _)| *kind == word && elsewhere.contains(kind)) {
         Some((kind, feature)) => {
-            let message = format!("this build of walhost lacks the feature `{feature}`, which the {what} `{kind}` needs");
+            let message =
+                format!("this build of walhost lacks the feature `{feature}`, which the {what} `{kind}` needs");
             let help = format!("build it with `--features {feature}`, or use one of {}", de::list(known));
             Diagnostic::error("missing-feature", place, message).help(help)
         }
@@ -318,7 +338,9 @@ fn targets(
     let Some(table) = node.at("targets") else { return targets };
     if !matches!(table.kind, Kind::Table(_)) {
         let message = format!("{} stands where a table of tables is wanted", table.kind.name());
-        found.push(Diagnostic::error("wrong-type", table.place.clone(), message).help("write [namespaces.NAME.targets.NAME]"));
+        found.push(
+            Diagnostic::error("wrong-type", table.place.clone(), message).help("write [namespaces.NAME.targets.NAME]"),
+        );
         return targets;
     }
     if table.members().len() > walhost_core::limits::TARGETS_MAX {
@@ -351,10 +373,15 @@ fn targets(
 fn tests(node: &Node, found: &mut Vec<Diagnostic>) -> Vec<Test> {
     let Some(table) = node.at("tests") else { return Vec::new() };
     let Kind::List(nodes) = &table.kind else {
-        found.push(Diagnostic::error("wrong-type", table.place.clone(), "`tests` is a list: write [[namespaces.NAME.tests]]"));
+        found.push(Diagnostic::error(
+            "wrong-type",
+            table.place.clone(),
+            "`tests` is a list: write [[namespaces.NAME.tests]]",
+        ));
         return Vec::new();
     };
-    let known: Vec<&str> = node.at("targets").into_iter().flat_map(Node::members).map(|member| member.key.as_str()).collect();
+    let known: Vec<&str> =
+        node.at("targets").into_iter().flat_map(Node::members).map(|member| member.key.as_str()).collect();
     let mut tests: Vec<Test> = Vec::new();
     for one in nodes {
         let (raw, troubles) = de::read::<RawTest>(one);
@@ -368,7 +395,8 @@ fn tests(node: &Node, found: &mut Vec<Diagnostic>) -> Vec<Test> {
                 None => diagnostic.help("use the name of one of its targets"),
             });
         }
-        if [input.json.is_some(), input.text.is_some(), input.base64.is_some()].iter().filter(|given| **given).count() != 1
+        if [input.json.is_some(), input.text.is_some(), input.base64.is_some()].iter().filter(|given| **given).count()
+            != 1
             && one.at("input").is_some()
         {
             let message = "a test's input has exactly one of `json`, `text` and `base64`";
@@ -376,7 +404,10 @@ fn tests(node: &Node, found: &mut Vec<Diagnostic>) -> Vec<Test> {
         }
         if let Some(first) = tests.iter().position(|test| test.name == name) {
             let message = format!("the test `{}` is defined twice", name.escape_debug());
-            found.push(Diagnostic::error("defined-twice", one.near("name"), message).also(nodes[first].near("name"), "the first time here"));
+            found.push(
+                Diagnostic::error("defined-twice", one.near("name"), message)
+                    .also(nodes[first].near("name"), "the first time here"),
+            );
         }
         tests.push(Test { name, target, input, expect });
     }

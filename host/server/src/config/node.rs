@@ -6,8 +6,8 @@
 use serde_json::Value as Json;
 use std::ops::Range;
 use std::path::Path;
-use toml::de::{DeTable, DeValue};
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// Which of the files of one reading.
 pub type FileId = usize;
@@ -236,9 +236,7 @@ fn from_value(file: FileId, value: &Spanned<DeValue<'_>>, troubles: &mut Trouble
         DeValue::Float(number) => Kind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(value) => Kind::Bool(*value),
         DeValue::Datetime(time) => Kind::Datetime(time.to_string()),
-        DeValue::Array(values) => {
-            Kind::List(values.iter().map(|value| from_value(file, value, troubles)).collect())
-        }
+        DeValue::Array(values) => Kind::List(values.iter().map(|value| from_value(file, value, troubles)).collect()),
         DeValue::Table(table) => return from_table(file, table, span, troubles),
     };
     Node { place: Place::Text(file, span), kind }
@@ -262,7 +260,11 @@ fn at_pointer(json: &Json, pointer: String) -> Node {
                 .iter()
                 .map(|(key, value)| {
                     let below = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
-                    Member { key: key.clone(), key_place: Place::Pointer(below.clone()), node: at_pointer(value, below) }
+                    Member {
+                        key: key.clone(),
+                        key_place: Place::Pointer(below.clone()),
+                        node: at_pointer(value, below),
+                    }
                 })
                 .collect(),
         ),

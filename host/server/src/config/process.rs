@@ -109,7 +109,9 @@ pub(super) fn read(files: &mut Files, merged: &Merged, directory: &Path, kinds: 
     let surroundings = Surroundings {
         kinds,
         plugins: names("plugins").collect(),
-        shards: names("shards").chain(shard.as_ref().and_then(|shard| shard.name.as_ref()).map(ToString::to_string)).collect(),
+        shards: names("shards")
+            .chain(shard.as_ref().and_then(|shard| shard.name.as_ref()).map(ToString::to_string))
+            .collect(),
     };
     let namespaces = named(merged, "namespaces", found, |name: &NamespaceName, node, found| {
         namespace::read(name, node, &surroundings, found)
@@ -159,7 +161,8 @@ fn server(files: &mut Files, member: Option<&Member>) -> Option<Server> {
     let admin = listener(files, node, "admin", raw.admin, ADMIN);
     if ingest.listen == admin.listen && ingest.listen.port() != 0 {
         let message = format!("both listeners want {}", admin.listen);
-        let place = if node.at("admin.listen").is_some() { node.near("admin.listen") } else { node.near("ingest.listen") };
+        let place =
+            if node.at("admin.listen").is_some() { node.near("admin.listen") } else { node.near("ingest.listen") };
         files.found.push(Diagnostic::error("same-address", place, message).help("give one of them another port"));
     }
     let drain_timeout = raw.drain_timeout.unwrap_or(Duration(30_000));
@@ -217,8 +220,12 @@ fn peer(_: &ShardName, node: &Node, found: &mut Vec<Diagnostic>) -> Option<Peer>
     let url = raw?.url;
     let uri = url.parse::<http::Uri>().ok();
     if node.at("url").is_some()
-        && !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()) {
-        let message = format!("`{}` is not a URL: write scheme, host and port, as in \"http://ads.wal.internal:7070\"", url.escape_debug());
+        && !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some())
+    {
+        let message = format!(
+            "`{}` is not a URL: write scheme, host and port, as in \"http://ads.wal.internal:7070\"",
+            url.escape_debug()
+        );
         found.push(Diagnostic::error("bad-value", node.near("url"), message));
     }
     Some(Peer { url })
@@ -258,7 +265,9 @@ fn plugin(name: &PluginName, node: &Node, found: &mut Vec<Diagnostic>) -> Option
 fn exists(path: &Path, place: Place, found: &mut Vec<Diagnostic>) {
     if !path.is_file() {
         let message = format!("there is no file {}", path.display());
-        found.push(Diagnostic::error("no-such-file", place, message).help("paths are relative to the file they stand in"));
+        found.push(
+            Diagnostic::error("no-such-file", place, message).help("paths are relative to the file they stand in"),
+        );
     }
 }
 

@@ -10,8 +10,19 @@ pub const MASK: &str = "***";
 
 /// Parts of key names under which a secret may stand, written out or in the user's part of a URL.
 const SUSPECT: [&str; 13] = [
-    "secret", "password", "passwd", "passphrase", "token", "auth", "api-key", "api_key", "apikey", "cookie", "credential",
-    "private", "hash",
+    "secret",
+    "password",
+    "passwd",
+    "passphrase",
+    "token",
+    "auth",
+    "api-key",
+    "api_key",
+    "apikey",
+    "cookie",
+    "credential",
+    "private",
+    "hash",
 ];
 
 /// The whole model as JSON, merged from all files, defaults filled in.

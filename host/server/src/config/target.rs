@@ -193,7 +193,13 @@ fn destination(node: &Node, above: &Above<'_>, found: &mut Vec<Diagnostic>) -> O
     destination
 }
 
-fn known_plugin(name: &PluginName, node: &Node, key: &str, surroundings: &Surroundings<'_>, found: &mut Vec<Diagnostic>) {
+fn known_plugin(
+    name: &PluginName,
+    node: &Node,
+    key: &str,
+    surroundings: &Surroundings<'_>,
+    found: &mut Vec<Diagnostic>,
+) {
     if node.at(key).is_none() || surroundings.plugins.iter().any(|known| known == name.as_str()) {
         return;
     }
@@ -280,12 +286,21 @@ pub(super) fn check_grants(grants: &Grants, node: &Node, key: &str, found: &mut 
             found.push(Diagnostic::error("bad-value", node.near(&format!("{key}.http.{place}.origin")), message));
         }
         for (number, cidr) in grant.cidrs.iter().enumerate().filter(|(_, cidr)| !is_cidr(cidr)) {
-            let message = format!("`{}` is not a range of addresses: write one as in \"10.0.0.0/8\"", cidr.escape_debug());
-            found.push(Diagnostic::error("bad-value", node.near(&format!("{key}.http.{place}.cidrs.{number}")), message));
+            let message =
+                format!("`{}` is not a range of addresses: write one as in \"10.0.0.0/8\"", cidr.escape_debug());
+            found.push(Diagnostic::error(
+                "bad-value",
+                node.near(&format!("{key}.http.{place}.cidrs.{number}")),
+                message,
+            ));
         }
         for name in grant.headers.keys().filter(|name| http::HeaderName::try_from(name.as_str()).is_err()) {
             let message = format!("`{}` is not the name of an HTTP header", name.escape_debug());
-            found.push(Diagnostic::error("bad-value", node.near(&format!("{key}.http.{place}.headers.{name}")), message));
+            found.push(Diagnostic::error(
+                "bad-value",
+                node.near(&format!("{key}.http.{place}.headers.{name}")),
+                message,
+            ));
         }
     }
 }
@@ -294,7 +309,11 @@ pub(super) fn check_grants(grants: &Grants, node: &Node, key: &str, found: &mut 
 pub(super) fn check_limits(own: &PluginLimits, node: &Node, key: &str, found: &mut Vec<Diagnostic>) {
     for (name, size) in [("memory", own.memory), ("output", own.output)] {
         if size.is_some_and(|size| size.bytes() == 0) {
-            found.push(Diagnostic::error("out-of-range", node.near(&format!("{key}.{name}")), "`0B` is out of range: at least 1B"));
+            found.push(Diagnostic::error(
+                "out-of-range",
+                node.near(&format!("{key}.{name}")),
+                "`0B` is out of range: at least 1B",
+            ));
         }
     }
     duration(node, &format!("{key}.deadline"), own.deadline, 1, found);

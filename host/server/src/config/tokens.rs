@@ -34,7 +34,9 @@ impl<'de> Deserialize<'de> for Expires {
         let instant = text.parse::<jiff::Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok());
         instant.map(Expires).ok_or_else(|| {
             let text = text.escape_debug();
-            D::Error::custom(format!("`{text}` is not an instant: write date, time and offset, as in 2027-01-01T00:00:00Z"))
+            D::Error::custom(format!(
+                "`{text}` is not an instant: write date, time and offset, as in 2027-01-01T00:00:00Z"
+            ))
         })
     }
 }
@@ -77,7 +79,9 @@ fn tokens(root: &super::node::Node, found: &mut Vec<Diagnostic>) -> Vec<Token> {
             let diagnostic = Diagnostic::error("defined-twice", node.near("name"), message);
             found.push(diagnostic.also(nodes[first].near("name"), "the first time here"));
         }
-        if raw.scopes.is_empty() && node.at("scopes").is_some_and(|node| matches!(&node.kind, Kind::List(nodes) if nodes.is_empty())) {
+        if raw.scopes.is_empty()
+            && node.at("scopes").is_some_and(|node| matches!(&node.kind, Kind::List(nodes) if nodes.is_empty()))
+        {
             found.push(Diagnostic::warning("no-scopes", node.near("scopes"), "a token without scopes opens nothing"));
         }
         let expires_ms = raw.expires.map(|expires| expires.0);

@@ -40,7 +40,12 @@ impl Host {
         let mut planned = State::clone(&self.catalogue.state());
         plan(&mut planned, &model, &marks);
         if planned != *self.catalogue.state() {
-            self.catalogue.change(|state| { plan(state, &model, &marks); Ok::<_, Problem>(()) }).await?;
+            self.catalogue
+                .change(|state| {
+                    plan(state, &model, &marks);
+                    Ok::<_, Problem>(())
+                })
+                .await?;
         }
         self.point_elsewhere(&model);
         let state = self.catalogue.state();
@@ -131,7 +136,8 @@ impl Host {
         let problem = match outcome {
             Ok(refused) if refused.is_empty() => return Ok(created),
             Ok(refused) => {
-                let mut problem = Problem::new(Code::BadConfig, format!("{} parts of it cannot be opened", refused.len()));
+                let mut problem =
+                    Problem::new(Code::BadConfig, format!("{} parts of it cannot be opened", refused.len()));
                 let place = |(place, detail)| Place { line: None, pointer: Some(place), detail };
                 problem.errors = refused.into_iter().map(place).collect();
                 problem
@@ -191,7 +197,12 @@ impl Host {
                 if let Some(kept) = state.namespaces.get_mut(name) {
                     match kept.file_mark.clone() {
                         Some(mark) => {
-                            *kept = Kept { deleted: true, file_mark: Some(mark), revision: kept.revision + 1, ..Kept::default() };
+                            *kept = Kept {
+                                deleted: true,
+                                file_mark: Some(mark),
+                                revision: kept.revision + 1,
+                                ..Kept::default()
+                            };
                         }
                         None => drop(state.namespaces.remove(name)),
                     }
@@ -210,7 +221,8 @@ impl Host {
     /// Reads the files again and takes over what they say.
     pub async fn reload(&self) -> Result<Value, Problem> {
         let path = self.config_path.clone();
-        let path = path.ok_or_else(|| Problem::new(Code::Conflict, "this host was started without a configuration file"))?;
+        let path =
+            path.ok_or_else(|| Problem::new(Code::Conflict, "this host was started without a configuration file"))?;
         let kinds = self.kinds.clone();
         let read = walhost_core::exec::blocking(move || config::load(&path, &kinds)).await;
         let read = read.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;

@@ -240,7 +240,9 @@ impl Host {
                         Ok(())
                     }
                     Some(version) if parts.generation(kind) == Some(version.generation) => Ok(()),
-                    Some(version) => self.load(namespace, &model.name, kind, version).await.map(|loaded| parts.put(loaded)),
+                    Some(version) => {
+                        self.load(namespace, &model.name, kind, version).await.map(|loaded| parts.put(loaded))
+                    }
                 },
                 Ok(Wanted::Config(version, mark)) => {
                     let loaded = self.load(namespace, &model.name, kind, &version).await;

@@ -53,7 +53,12 @@ impl Host {
     }
 
     /// Pauses one target.
-    pub async fn pause_target(&self, namespace: &NamespaceName, target: &TargetName, reason: Pause) -> Result<(), Problem> {
+    pub async fn pause_target(
+        &self,
+        namespace: &NamespaceName,
+        target: &TargetName,
+        reason: Pause,
+    ) -> Result<(), Problem> {
         let _alone = self.control.lock().await;
         let (_, running) = self.target(namespace.as_str(), target.as_str())?;
         running.worker.pause(open::pause_reason(&reason));
@@ -116,7 +121,8 @@ impl Host {
         let running = Arc::clone(self.directory.load().kept(namespace)?);
         let found = running.targets.get(target).cloned();
         let shown = walhost_core::attempt::clean(target, walhost_core::name::NAME_BYTES_MAX);
-        let found = found.ok_or_else(|| Problem::new(Code::NotFound, format!("{namespace} has no target `{shown}`")))?;
+        let found =
+            found.ok_or_else(|| Problem::new(Code::NotFound, format!("{namespace} has no target `{shown}`")))?;
         Ok((running, found))
     }
 

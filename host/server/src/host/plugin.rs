@@ -74,7 +74,13 @@ impl Host {
         }
     }
 
-    async fn roll_back_by_itself(&self, namespace: &str, target: walhost_core::TargetName, generation: u64, code: &str) {
+    async fn roll_back_by_itself(
+        &self,
+        namespace: &str,
+        target: walhost_core::TargetName,
+        generation: u64,
+        code: &str,
+    ) {
         for kind in [SlotKind::Transform, SlotKind::Sink] {
             let name = SlotName { target: target.clone(), kind };
             let Ok((running, _)) = self.target(namespace, target.as_str()) else { return };

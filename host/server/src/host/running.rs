@@ -4,8 +4,8 @@
 
 use crate::catalogue::state::{SlotKind, Source};
 use crate::config::model::{Destination, Namespace, Target as TargetModel};
-use crate::http::ingest::gate::Gate;
 use crate::host::trial::TargetObserver;
+use crate::http::ingest::gate::Gate;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -92,7 +92,8 @@ impl Parts {
             Destination::Plugin(_) => self.sink.as_ref().map(|sink| Arc::clone(&sink.plugin)),
         };
         let transform = self.transform.as_ref().map(|transform| Arc::clone(&transform.plugin));
-        let target = if self.refusals.contains_key(&SlotKind::Transform) && transform.is_none() { None } else { target };
+        let target =
+            if self.refusals.contains_key(&SlotKind::Transform) && transform.is_none() { None } else { target };
         Arc::new(Pipeline { generation, transform, target })
     }
 }
@@ -159,7 +160,10 @@ impl Running {
         let above = |text: &str| Some(text.to_owned());
         let found = self.targets.get(target).filter(|running| !running.is_removed() && !self.removed);
         let Some(running) = found else {
-            return Standing { status: None, above: above("the target is gone from the configuration: held until it is there again, or deleted") };
+            return Standing {
+                status: None,
+                above: above("the target is gone from the configuration: held until it is there again, or deleted"),
+            };
         };
         let status = running.worker.status();
         let above = match &status.state {

@@ -54,9 +54,9 @@ fn record(input: &TestInput) -> Result<Record, String> {
     let value = match (&input.json, &input.text, &input.base64) {
         (Some(json), _, _) => json.to_string().into_bytes(),
         (_, Some(text), _) => text.clone().into_bytes(),
-        (_, _, Some(text)) => base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|error| format!("input.base64: {error}"))?,
+        (_, _, Some(text)) => {
+            base64::engine::general_purpose::STANDARD.decode(text).map_err(|error| format!("input.base64: {error}"))?
+        }
         _ => Vec::new(),
     };
     let content_type = input.json.as_ref().map(|_| ("content-type", b"application/json".as_slice()));
@@ -80,7 +80,9 @@ fn judge(record: &Record, said: Said, expected: &[TestExpect]) -> Option<String>
         Said::Retry(failure, _) => return Some(format!("it asks for a retry: {}: {}", failure.code, failure.message)),
         Said::Filter => Vec::new(),
         Said::Emit(outputs) => outputs,
-        Said::Pass => vec![Output { key: record.key.clone(), headers: record.headers.clone(), value: record.value.clone() }],
+        Said::Pass => {
+            vec![Output { key: record.key.clone(), headers: record.headers.clone(), value: record.value.clone() }]
+        }
     };
     if let Some(code) = reject {
         return Some(format!("it should be rejected with {code}, and {} records came out", outputs.len()));
@@ -88,9 +90,11 @@ fn judge(record: &Record, said: Said, expected: &[TestExpect]) -> Option<String>
     if outputs.len() != expected.len() {
         return Some(format!("{} records were expected, {} came out", expected.len(), outputs.len()));
     }
-    outputs.iter().zip(expected).enumerate().find_map(|(place, (output, expect))| {
-        differs(output, expect).map(|why| format!("output {}: {why}", place + 1))
-    })
+    outputs
+        .iter()
+        .zip(expected)
+        .enumerate()
+        .find_map(|(place, (output, expect))| differs(output, expect).map(|why| format!("output {}: {why}", place + 1)))
 }
 
 fn differs(output: &Output, expect: &TestExpect) -> Option<String> {
@@ -138,12 +142,17 @@ mod tests {
 
     fn judged(said: Said, expect: Value) -> Option<String> {
         let expect: Vec<TestExpect> = serde_json::from_value(expect).unwrap();
-        let input: TestInput = serde_json::from_value(json!({ "json": { "id": 1, "email": "a@b.c" }, "key": "k" })).unwrap();
+        let input: TestInput =
+            serde_json::from_value(json!({ "json": { "id": 1, "email": "a@b.c" }, "key": "k" })).unwrap();
         judge(&record(&input).unwrap(), said, &expect)
     }
 
     fn emit(value: &str) -> Said {
-        Said::Emit(vec![Output { key: None, headers: Headers::default(), value: Bytes::copy_from_slice(value.as_bytes()) }])
+        Said::Emit(vec![Output {
+            key: None,
+            headers: Headers::default(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        }])
     }
 
     #[test]

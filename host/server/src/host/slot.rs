@@ -227,7 +227,10 @@ impl Host {
             generation: 0,
             digest,
             name: None,
-            settings: put.settings.or_else(|| old.as_ref().map(|old| old.settings.clone())).unwrap_or_else(|| json!({})),
+            settings: put
+                .settings
+                .or_else(|| old.as_ref().map(|old| old.settings.clone()))
+                .unwrap_or_else(|| json!({})),
             grants: put.grants.or_else(|| old.as_ref().map(|old| old.grants.clone())).unwrap_or_default(),
             limits: put.limits.or_else(|| old.as_ref().map(|old| old.limits.clone())).unwrap_or_default(),
             at_ms: self.clock.now_ms(),
@@ -244,7 +247,12 @@ impl Host {
     }
 
     /// The same, for a version that faulted, unless another one is loaded by now.
-    pub(super) async fn roll_back_faulty(&self, namespace: &str, name: &SlotName, generation: u64) -> Result<Value, Problem> {
+    pub(super) async fn roll_back_faulty(
+        &self,
+        namespace: &str,
+        name: &SlotName,
+        generation: u64,
+    ) -> Result<Value, Problem> {
         let _alone = self.control.lock().await;
         let (running, _) = self.slot_target(namespace, name)?;
         if self.slot(running.name(), name).current != Some(generation) {
@@ -266,7 +274,11 @@ impl Host {
         self.catalogue
             .change(|state| {
                 let kept = state.namespaces.get_mut(running.name()).and_then(|kept| kept.targets.get_mut(&name.target));
-                for version in kept.and_then(|target| target.slots.get_mut(&name.kind)).into_iter().flat_map(|slot| &mut slot.versions) {
+                for version in kept
+                    .and_then(|target| target.slots.get_mut(&name.kind))
+                    .into_iter()
+                    .flat_map(|slot| &mut slot.versions)
+                {
                     version.taken_back |= Some(version.generation) == faulty;
                 }
                 Ok::<_, Problem>(())
@@ -332,14 +344,16 @@ impl Host {
     /// What is remembered of a slot.
     pub fn slot(&self, namespace: &NamespaceName, name: &SlotName) -> Slot {
         let state = self.catalogue.state();
-        let slot = state.namespaces.get(namespace).and_then(|kept| kept.targets.get(&name.target)?.slots.get(&name.kind));
+        let slot =
+            state.namespaces.get(namespace).and_then(|kept| kept.targets.get(&name.target)?.slots.get(&name.kind));
         slot.cloned().unwrap_or_default()
     }
 
     fn slot_target(&self, namespace: &str, name: &SlotName) -> Result<(Arc<Running>, Arc<RunningTarget>), Problem> {
         let running = Arc::clone(self.directory.load().kept(namespace)?);
         let target = running.targets.get(&name.target).cloned();
-        let target = target.ok_or_else(|| Problem::new(Code::NotFound, format!("{namespace} has no target `{}`", name.target)))?;
+        let target = target
+            .ok_or_else(|| Problem::new(Code::NotFound, format!("{namespace} has no target `{}`", name.target)))?;
         let is_sink = matches!(target.parts.lock().model.destination, Destination::Plugin(_));
         if name.kind == SlotKind::Sink && !is_sink {
             let detail = format!("{} is no plugin target: it has a transform slot only", name.target);
@@ -350,7 +364,11 @@ impl Host {
 }
 
 /// Runs the configuration's tests of this target with a plugin that was loaded; a failure refuses it.
-pub(super) async fn self_test(tests: &[Test], target: &TargetName, loaded: &Plugin) -> Result<Vec<selftest::Outcome>, Problem> {
+pub(super) async fn self_test(
+    tests: &[Test],
+    target: &TargetName,
+    loaded: &Plugin,
+) -> Result<Vec<selftest::Outcome>, Problem> {
     let tests = match loaded {
         Plugin::Transform(loaded) => selftest::run(tests, target, &*loaded.plugin).await,
         Plugin::Sink(_) => Vec::new(),
@@ -386,7 +404,10 @@ pub fn hash(value: &Value) -> String {
 /// the slot has already may stay.
 fn may_grant(old: Option<&Grants>, new: &Grants) -> Result<(), Problem> {
     let refuse = |what: &str| {
-        Err(Problem::new(Code::Forbidden, format!("{what}: a grant of that sort is an admin's to give, here or in the configuration")))
+        Err(Problem::new(
+            Code::Forbidden,
+            format!("{what}: a grant of that sort is an admin's to give, here or in the configuration"),
+        ))
     };
     for grant in new.http.iter().filter(|grant| !old.is_some_and(|old| old.http.contains(grant))) {
         if !grant.headers.is_empty() {
@@ -416,12 +437,14 @@ fn grants_diff(old: &Grants, new: &Grants) -> Value {
                 words.push_str(&format!(" at {}", grant.cidrs.join(", ")));
             }
             if !grant.headers.is_empty() {
-                let names: Vec<String> = grant.headers.iter().map(|(name, secret)| format!("{name} from {}", place(secret))).collect();
+                let names: Vec<String> =
+                    grant.headers.iter().map(|(name, secret)| format!("{name} from {}", place(secret))).collect();
                 words.push_str(&format!(" with header {}", names.join(", ")));
             }
             words
         });
-        http.chain(grants.secrets.iter().map(|(name, secret)| format!("secret {name} from {}", place(secret)))).collect()
+        http.chain(grants.secrets.iter().map(|(name, secret)| format!("secret {name} from {}", place(secret))))
+            .collect()
     };
     let (old, new) = (words(old), words(new));
     json!({
@@ -443,7 +466,10 @@ mod tests {
         }] }))
         .unwrap();
         let diff = grants_diff(&old, &new);
-        assert_eq!(diff["added"], json!(["http https://search.internal:9200 at 10.0.0.0/8 with header authorization from env AUTH_PLACE"]));
+        assert_eq!(
+            diff["added"],
+            json!(["http https://search.internal:9200 at 10.0.0.0/8 with header authorization from env AUTH_PLACE"])
+        );
         assert_eq!(diff["removed"], json!(["secret token from env TOKEN_PLACE"]));
     }
 

@@ -271,9 +271,9 @@ impl Host {
         if let Err(problem) = self.remember_task(&begun).await {
             tracing::warn!(task = begun.id, "how far a task is could not be kept: {}", problem.detail);
         }
-        let chunk = redrive.rate_per_second.map_or(REDRIVE_CHUNK, |rate| {
-            usize::try_from(rate / 10).unwrap_or(REDRIVE_CHUNK).clamp(1, REDRIVE_CHUNK)
-        });
+        let chunk = redrive
+            .rate_per_second
+            .map_or(REDRIVE_CHUNK, |rate| usize::try_from(rate / 10).unwrap_or(REDRIVE_CHUNK).clamp(1, REDRIVE_CHUNK));
         for part in ids.chunks(chunk) {
             if cancel.is_cancelled() || self.drain.has_begun() {
                 return Ok(());
@@ -330,7 +330,10 @@ impl Host {
 
     /// One task.
     pub fn task(&self, id: &str) -> Result<Task, Problem> {
-        self.list_tasks().into_iter().find(|task| task.id == id).ok_or_else(|| Problem::new(Code::NotFound, "there is no such task"))
+        self.list_tasks()
+            .into_iter()
+            .find(|task| task.id == id)
+            .ok_or_else(|| Problem::new(Code::NotFound, "there is no such task"))
     }
 
     /// Ends a task; one that has ended stays as it is.
@@ -398,7 +401,11 @@ mod tests {
     use super::*;
 
     fn task(max: Option<u64>) -> Task {
-        let filter = DeadLetterFilter { code: Some("http-400".into()), ids: Some(vec![DeadLetterId("1".into())]), ..Default::default() };
+        let filter = DeadLetterFilter {
+            code: Some("http-400".into()),
+            ids: Some(vec![DeadLetterId("1".into())]),
+            ..Default::default()
+        };
         Task {
             id: "t".into(),
             kind: REDRIVE.into(),
@@ -421,7 +428,10 @@ mod tests {
     fn what_is_left_of_a_task_survives_the_catalogue() {
         let text = serde_json::to_string(&task(None)).unwrap();
         let left = serde_json::from_str::<Task>(&text).unwrap().left().unwrap();
-        assert_eq!((left.filter.code.as_deref(), left.rate_per_second, left.dry_run), (Some("http-400"), Some(5), false));
+        assert_eq!(
+            (left.filter.code.as_deref(), left.rate_per_second, left.dry_run),
+            (Some("http-400"), Some(5), false)
+        );
         assert_eq!(left.filter.ids, Some(vec![DeadLetterId("1".into())]));
     }
 

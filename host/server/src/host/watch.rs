@@ -92,8 +92,12 @@ mod tests {
         let served = before(seen, &now);
         assert_ne!(served, now);
         assert_eq!(served, Stamps::from([("a".into(), stamp(1)), ("new".into(), stamp(3))]));
-        assert!(says_nothing(&serde_json::json!({ "namespaces": {}, "plugins": [], "needs_restart": [], "refused": { "a": {} } })));
-        assert!(!says_nothing(&serde_json::json!({ "namespaces": { "a": "added" }, "plugins": [], "needs_restart": [] })));
+        assert!(says_nothing(
+            &serde_json::json!({ "namespaces": {}, "plugins": [], "needs_restart": [], "refused": { "a": {} } })
+        ));
+        assert!(!says_nothing(
+            &serde_json::json!({ "namespaces": { "a": "added" }, "plugins": [], "needs_restart": [] })
+        ));
     }
 
     #[test]

@@ -63,7 +63,13 @@ impl Service for Admin {
             Err(problem) => {
                 let request_id = self.host.request_id();
                 if problem.code.status() >= 500 {
-                    tracing::warn!(request_id, code = problem.code.as_str(), path = head.uri.path(), "{}", problem.detail);
+                    tracing::warn!(
+                        request_id,
+                        code = problem.code.as_str(),
+                        path = head.uri.path(),
+                        "{}",
+                        problem.detail
+                    );
                 }
                 problem.answer(&request_id)
             }

@@ -99,7 +99,15 @@ mod tests {
         assert!(matches!(route("/v1/namespaces/a/records"), Some(Route::Records("a"))));
         assert!(matches!(route("/v1/namespaces/a/records/1.2"), Some(Route::Record("a", "1.2"))));
         assert!(matches!(route("/v1/namespaces/a"), Some(Route::Namespace("a"))));
-        for path in ["/", "/v1/namespaces/", "/v1/namespaces//records", "/v1/namespaces/a/", "/v1/namespaces/a/records/", "/v1/namespaces/a/records/b/c", "/v1/namespaces/a/others"] {
+        for path in [
+            "/",
+            "/v1/namespaces/",
+            "/v1/namespaces//records",
+            "/v1/namespaces/a/",
+            "/v1/namespaces/a/records/",
+            "/v1/namespaces/a/records/b/c",
+            "/v1/namespaces/a/others",
+        ] {
             assert!(route(path).is_none(), "{path}");
         }
     }

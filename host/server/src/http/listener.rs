@@ -11,9 +11,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::future::Future;
-use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,11 +25,7 @@ pub trait Service: Send + Sync + 'static {
     /// Body of its answers.
     type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
     /// Answers one request of a connection.
-    fn call(
-        &self,
-        request: Request<Incoming>,
-        control: &Control,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn call(&self, request: Request<Incoming>, control: &Control) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// How a listener treats its connections.
@@ -147,8 +143,12 @@ fn refuse(stream: &TcpStream) {
     let problem = Problem::new(Code::Overloaded, "there are as many connections as this listener may have");
     let (head, body) = problem.answer("-").into_parts();
     let body = http_body_util::BodyExt::collect(body);
-    let body = futures_util::FutureExt::now_or_never(body).and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
-    let mut answer = format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n", head.status, body.len()).into_bytes();
+    let body = futures_util::FutureExt::now_or_never(body)
+        .and_then(Result::ok)
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
+    let mut answer =
+        format!("HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n", head.status, body.len()).into_bytes();
     for (name, value) in &head.headers {
         answer.extend_from_slice(name.as_str().as_bytes());
         answer.extend_from_slice(b": ");

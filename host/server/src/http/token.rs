@@ -62,7 +62,8 @@ pub fn check(tokens: &Option<Vec<Token>>, headers: &HeaderMap, need: Need<'_>, n
 /// Where nobody is asked for a token, a page of somebody else's in the operator's browser could change things
 /// here. Browsers say where a request comes from.
 pub fn no_foreign_page(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let foreign = headers.get("sec-fetch-site").is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let foreign =
+        headers.get("sec-fetch-site").is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     if foreign && !matches!(*method, Method::GET | Method::HEAD) {
         return Err(Problem::new(Code::Forbidden, "a page of another site may change nothing here"));
     }
@@ -129,7 +130,11 @@ mod tests {
             no_foreign_page(&method, &headers).is_ok()
         };
         assert!(!asked(Method::POST, Some("cross-site")) && !asked(Method::PUT, Some("same-site")));
-        assert!(asked(Method::POST, None) && asked(Method::POST, Some("same-origin")) && asked(Method::GET, Some("cross-site")));
+        assert!(
+            asked(Method::POST, None)
+                && asked(Method::POST, Some("same-origin"))
+                && asked(Method::GET, Some("cross-site"))
+        );
     }
 
     #[test]

@@ -27,8 +27,23 @@ impl Counter {
 
 /// Upper bounds of all duration histograms, in microseconds: from a fast sync to a slow target.
 const BOUNDS_US: [u64; 17] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 5_000_000,
-    30_000_000, 300_000_000,
+    50,
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    5_000_000,
+    30_000_000,
+    300_000_000,
 ];
 
 /// Durations in buckets. Clones share them.
@@ -106,7 +121,14 @@ impl Family<Histogram> {
         for (values, histogram) in &*self.series.read() {
             let counts: Vec<u64> = histogram.0.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
             let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6);
-            text.histogram(self.name, self.labels, values, bounds, &counts, histogram.0.sum_us.load(Ordering::Relaxed) as f64 / 1e6);
+            text.histogram(
+                self.name,
+                self.labels,
+                values,
+                bounds,
+                &counts,
+                histogram.0.sum_us.load(Ordering::Relaxed) as f64 / 1e6,
+            );
         }
     }
 }

@@ -64,7 +64,9 @@ fn sdk_directory(given: Option<&Path>) -> Result<PathBuf, Failure> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/rust");
     let directory = given.map_or_else(beside, Path::to_owned);
     let found = std::fs::canonicalize(&directory).ok().filter(|directory| directory.join("Cargo.toml").is_file());
-    found.ok_or_else(|| Failure::failed(format!("the Rust SDK is not at {}; say where it is with --sdk", directory.display())))
+    found.ok_or_else(|| {
+        Failure::failed(format!("the Rust SDK is not at {}; say where it is with --sdk", directory.display()))
+    })
 }
 
 #[cfg(test)]

@@ -17,7 +17,9 @@ use walhost_core::plugin::{PluginKind, PluginLimits, PluginSpec};
 use walhost_core::record::CONTENT_TYPE;
 use walhost_core::time::SystemClock;
 use walhost_core::transform::Outcome;
-use walhost_core::{Clock, Headers, NamespaceName, PluginLoader, Record, RecordId, Target, TargetName, Transform, Verdict};
+use walhost_core::{
+    Clock, Headers, NamespaceName, PluginLoader, Record, RecordId, Target, TargetName, Transform, Verdict,
+};
 use walhost_plugin::{LogLine, LogSink, PluginOptions, Plugins};
 
 /// Keeps the guest's lines until they are printed.
@@ -42,9 +44,11 @@ impl Guest {
     /// One JSON value for each record, or the fault of all of them.
     async fn run(&self, records: &[Record]) -> Result<Vec<Value>, Fault> {
         match self {
-            Guest::Transform(transform) => {
-                Ok(records.iter().zip(transform.apply(records).await?).map(|(record, outcome)| outcome_json(record, outcome)).collect())
-            }
+            Guest::Transform(transform) => Ok(records
+                .iter()
+                .zip(transform.apply(records).await?)
+                .map(|(record, outcome)| outcome_json(record, outcome))
+                .collect()),
             Guest::Sink(target) => Ok(target.deliver(records).await?.iter().map(verdict_json).collect()),
         }
     }
@@ -164,7 +168,11 @@ fn text(rows: &[Value], log: &[Value], summary: &Value) -> String {
 
 /// The guest's lines, for the refusal of a plugin that could not begin.
 fn said(lines: &Lines) -> String {
-    lines.0.lock().map(|lines| lines.iter().map(|line| format!("  log  {}  {}\n", line.level.as_str(), line.text)).collect()).unwrap_or_default()
+    lines
+        .0
+        .lock()
+        .map(|lines| lines.iter().map(|line| format!("  log  {}  {}\n", line.level.as_str(), line.text)).collect())
+        .unwrap_or_default()
 }
 
 fn limits(arguments: &PluginTestArguments) -> Result<PluginLimits, Failure> {
@@ -272,6 +280,9 @@ mod tests {
         assert_eq!(records.len(), 3);
         assert_eq!(records[0].content_type(), Some("application/json"));
         assert_eq!(&records[1].value[..], b"not json");
-        assert_eq!((records[2].id.as_str(), &records[2].value[..], records[2].headers.text("a")), ("r1", &b"hi"[..], Some("b")));
+        assert_eq!(
+            (records[2].id.as_str(), &records[2].value[..], records[2].headers.text("a")),
+            ("r1", &b"hi"[..], Some("b"))
+        );
     }
 }

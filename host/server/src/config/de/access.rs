@@ -6,7 +6,9 @@ use super::fault::{Fault, Why};
 use super::{Round, STAND_INS, unknown_key};
 use crate::config::node::{Kind, Member, Node};
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+};
 
 /// One node, to be read.
 #[derive(Clone, Copy)]
@@ -38,12 +40,21 @@ impl<'a> Reader<'a> {
             }
         }
         members.reverse();
-        let stand_ins =
-            self.round.stand_ins.iter().filter(|(table, ..)| std::ptr::eq(self.node, *table)).map(|(_, key, number)| (*key, *number)).collect();
+        let stand_ins = self
+            .round
+            .stand_ins
+            .iter()
+            .filter(|(table, ..)| std::ptr::eq(self.node, *table))
+            .map(|(_, key, number)| (*key, *number))
+            .collect();
         Table { reader: self, members, value: None, stand_in: None, stand_ins }
     }
 
-    fn visit<'de, V: Visitor<'de>>(self, visitor: V, known: Option<&'static [&'static str]>) -> Result<V::Value, Fault> {
+    fn visit<'de, V: Visitor<'de>>(
+        self,
+        visitor: V,
+        known: Option<&'static [&'static str]>,
+    ) -> Result<V::Value, Fault> {
         let result = match &self.node.kind {
             Kind::Null => visitor.visit_unit(),
             Kind::Bool(value) => visitor.visit_bool(*value),
@@ -85,7 +96,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     ) -> Result<V::Value, Fault> {
         match self.node.kind {
             Kind::Table(_) => self.visit(visitor, Some(fields)),
-            _ => Err(Fault::new(Why::Type { found: self.node.kind.name().to_owned(), wanted: "a table".to_owned() }).at(self.node)),
+            _ => Err(Fault::new(Why::Type { found: self.node.kind.name().to_owned(), wanted: "a table".to_owned() })
+                .at(self.node)),
         }
     }
 
@@ -100,7 +112,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 "a secret is a place, not a value: write { env = \"NAME\" } or { file = \"path\" }".to_owned(),
             ))),
             Kind::Text(text) => visitor.visit_enum(StrDeserializer::<Fault>::new(text)),
-            Kind::Table(members) if members.len() == 1 => visitor.visit_enum(Variant { reader: self, member: &members[0] }),
+            Kind::Table(members) if members.len() == 1 => {
+                visitor.visit_enum(Variant { reader: self, member: &members[0] })
+            }
             other => {
                 let wanted = format!("one of {}", super::list(variants));
                 Err(Fault::new(Why::Type { found: other.name().to_owned(), wanted }))
@@ -260,7 +274,12 @@ impl<'de> Deserializer<'de> for StandIn {
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         self.deserialize_map(visitor)
     }
 

@@ -89,7 +89,8 @@ impl Fault {
 
 /// A key that is missing from a table, reported at the table's header.
 pub fn missing(key: &str, place: Place) -> Diagnostic {
-    Diagnostic::error("missing-key", place, format!("the key `{key}` is missing")).help(format!("add `{key} = …` to this table"))
+    Diagnostic::error("missing-key", place, format!("the key `{key}` is missing"))
+        .help(format!("add `{key} = …` to this table"))
 }
 
 fn found(unexpected: &Unexpected<'_>) -> String {
@@ -98,7 +99,9 @@ fn found(unexpected: &Unexpected<'_>) -> String {
         Unexpected::Unsigned(value) => format!("the integer `{value}`"),
         Unexpected::Signed(value) => format!("the integer `{value}`"),
         Unexpected::Float(value) => format!("the number `{value}`"),
-        Unexpected::Str(value) => format!("the string \"{}\"", value.chars().take(80).collect::<String>().escape_debug()),
+        Unexpected::Str(value) => {
+            format!("the string \"{}\"", value.chars().take(80).collect::<String>().escape_debug())
+        }
         Unexpected::Seq => "an array".to_owned(),
         Unexpected::Map => "a table".to_owned(),
         Unexpected::Unit | Unexpected::Option => "null".to_owned(),

@@ -5,7 +5,8 @@
 
 use serde::de::value::{Error, MapDeserializer, SeqDeserializer};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
 use serde_json::{Map, Value, json};
 
@@ -18,7 +19,9 @@ enum Asked {
     #[default]
     Anything,
     Bool,
-    Integer { least: Option<i64> },
+    Integer {
+        least: Option<i64>,
+    },
     Number,
     Text,
     List,
@@ -146,7 +149,9 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     fn deserialize_seq<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
         self.note(Asked::List);
         match self.path.split_first() {
-            Some((Step::Element, rest)) => visitor.visit_seq(One { probe: Some(Probe { path: rest, asked: self.asked }) }),
+            Some((Step::Element, rest)) => {
+                visitor.visit_seq(One { probe: Some(Probe { path: rest, asked: self.asked }) })
+            }
             _ => visitor.visit_seq(SeqDeserializer::<_, Error>::new(std::iter::empty::<u8>())),
         }
     }
@@ -154,7 +159,9 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     fn deserialize_map<V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, Error> {
         self.note(Asked::Map);
         match self.path.split_first() {
-            Some((Step::Value, rest)) => visitor.visit_map(Single { key: "name", probe: Some(Probe { path: rest, asked: self.asked }) }),
+            Some((Step::Value, rest)) => {
+                visitor.visit_map(Single { key: "name", probe: Some(Probe { path: rest, asked: self.asked }) })
+            }
             _ => visitor.visit_map(MapDeserializer::<_, Error>::new(std::iter::empty::<(&str, &str)>())),
         }
     }
@@ -167,7 +174,9 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     ) -> Result<V::Value, Error> {
         self.note(Asked::Keys(fields));
         match self.path.split_first() {
-            Some((Step::Key(key), rest)) => visitor.visit_map(Single { key, probe: Some(Probe { path: rest, asked: self.asked }) }),
+            Some((Step::Key(key), rest)) => {
+                visitor.visit_map(Single { key, probe: Some(Probe { path: rest, asked: self.asked }) })
+            }
             _ => visitor.visit_map(MapDeserializer::<_, Error>::new(std::iter::empty::<(&str, &str)>())),
         }
     }
@@ -180,7 +189,9 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     ) -> Result<V::Value, Error> {
         self.note(Asked::Words(variants));
         match self.path.split_first() {
-            Some((Step::Word(word), rest)) => visitor.visit_enum(Variant { word, probe: Probe { path: rest, asked: self.asked } }),
+            Some((Step::Word(word), rest)) => {
+                visitor.visit_enum(Variant { word, probe: Probe { path: rest, asked: self.asked } })
+            }
             _ => visitor.visit_unit(),
         }
     }

@@ -120,7 +120,10 @@ fn the_contract_s_example_is_read_with_every_key() {
     let model = &loaded.model;
     assert_eq!(model.shard.data_dir, root.join("data"));
     let tokens = &model.server.ingest.tokens.as_ref().unwrap().tokens;
-    assert_eq!(tokens[0].scopes, [Scope::Ingest(Some(NamespaceName::new("ads").unwrap())), Scope::Read, Scope::Plugins(None)]);
+    assert_eq!(
+        tokens[0].scopes,
+        [Scope::Ingest(Some(NamespaceName::new("ads").unwrap())), Scope::Read, Scope::Plugins(None)]
+    );
     assert_eq!(tokens[0].expires_ms, Some(1_798_761_600_000));
     assert_eq!(model.server.admin.tokens, model.server.ingest.tokens);
     let mask = &model.plugins[&PluginName::new("mask-pii").unwrap()];
@@ -170,7 +173,10 @@ fn an_empty_file_is_a_host_with_nothing_to_serve() {
 #[test]
 fn a_file_that_is_not_there_is_said_to_be_missing() {
     let found = load(Path::new("/nowhere/w.toml"), &kinds()).unwrap_err();
-    assert_eq!(found.to_string(), "/nowhere/w.toml:1:1: unreadable-file: /nowhere/w.toml cannot be read: there is no such file\n");
+    assert_eq!(
+        found.to_string(),
+        "/nowhere/w.toml:1:1: unreadable-file: /nowhere/w.toml cannot be read: there is no such file\n"
+    );
 }
 
 #[test]
@@ -224,7 +230,16 @@ fn i40_what_is_shown_holds_places_of_secrets_and_no_secret() {
 fn the_schema_knows_every_key_that_is_read() {
     let schema = config::schema::whole(&kinds());
     let text = serde_json::to_string(&schema).unwrap();
-    for key in ["drain_timeout", "config_managed", "on_exhausted", "json_subset", "auto_rollback", "servers", "origin", "linger"] {
+    for key in [
+        "drain_timeout",
+        "config_managed",
+        "on_exhausted",
+        "json_subset",
+        "auto_rollback",
+        "servers",
+        "origin",
+        "linger",
+    ] {
         assert!(text.contains(&format!("\"{key}\"")), "{key}");
     }
     let namespaces = schema["properties"]["namespaces"]["patternProperties"].as_object().unwrap();

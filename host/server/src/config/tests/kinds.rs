@@ -104,9 +104,13 @@ impl TargetBackend for Web {
     type Config = WebConfig;
     fn check_config(config: &WebConfig) -> Vec<Complaint> {
         let bad = !config.url.starts_with("http");
-        bad.then(|| Complaint { key: "url".into(), what: "this is not a URL".into(), help: "begin with http://".into() })
-            .into_iter()
-            .collect()
+        bad.then(|| Complaint {
+            key: "url".into(),
+            what: "this is not a URL".into(),
+            help: "begin with http://".into(),
+        })
+        .into_iter()
+        .collect()
     }
     async fn open(&self, _: TargetContext, _: WebConfig) -> Result<Arc<dyn Target>> {
         never()

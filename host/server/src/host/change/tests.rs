@@ -12,7 +12,8 @@ fn model(text: &str) -> Model {
 /// Takes over a file; answers what is remembered of `a`.
 fn take(state: &mut State, text: &str) -> Option<Kept> {
     let model = model(text);
-    let marks = model.namespaces.values().map(|namespace| (namespace.name.clone(), slot::hash(&namespace.table))).collect();
+    let marks =
+        model.namespaces.values().map(|namespace| (namespace.name.clone(), slot::hash(&namespace.table))).collect();
     plan(state, &model, &marks);
     state.namespaces.get("a").cloned()
 }

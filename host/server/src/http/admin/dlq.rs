@@ -37,7 +37,9 @@ impl Filter {
             text.map(|text| parse_time(&text).ok_or_else(|| bad(name, "an RFC 3339 time"))).transpose()
         };
         let target = self.target.map(|text| TargetName::new(&text).map_err(|_| bad("target", "the name of a target")));
-        let digest = self.digest.map(|text| Digest::parse(&text).ok_or_else(|| bad("digest", "sha256: and 64 hexadecimal digits")));
+        let digest = self
+            .digest
+            .map(|text| Digest::parse(&text).ok_or_else(|| bad("digest", "sha256: and 64 hexadecimal digits")));
         Ok(DeadLetterFilter {
             target: target.transpose()?,
             code: self.code,
@@ -65,7 +67,9 @@ impl Asked<'_> {
     pub(super) async fn record(self, namespace: &str, id: &str) -> Result<Answer, Problem> {
         let running = self.reading(namespace)?;
         let found = running.queue().find(&RecordId::new(id)).await?;
-        let state = found.ok_or_else(|| Problem::new(Code::NotFound, format!("{namespace} knows no such record, or its history has ended")))?;
+        let state = found.ok_or_else(|| {
+            Problem::new(Code::NotFound, format!("{namespace} knows no such record, or its history has ended"))
+        })?;
         let now_ms = self.host.clock.now_ms();
         Ok(json(StatusCode::OK, &show::record_state(running.name(), &state, now_ms, |target| running.standing(target))))
     }
@@ -81,7 +85,8 @@ impl Asked<'_> {
             digest: owned("digest"),
             ids: None,
         };
-        let letters = running.queue().dead_letters(&filter.read()?, self.query.get("cursor"), self.query.limit()?).await?;
+        let letters =
+            running.queue().dead_letters(&filter.read()?, self.query.get("cursor"), self.query.limit()?).await?;
         Ok(json(StatusCode::OK, &page(letters, show::dead_letter)))
     }
 
@@ -118,7 +123,8 @@ impl Asked<'_> {
             max: wanted.max,
             dry_run: wanted.dry_run || dry_run_asked,
         };
-        let detail = object!({ "filter": format!("{:?}", redrive.filter), "max": redrive.max, "dry_run": redrive.dry_run });
+        let detail =
+            object!({ "filter": format!("{:?}", redrive.filter), "max": redrive.max, "dry_run": redrive.dry_run });
         let task = host.begin_redrive(namespace, redrive).await?;
         host.audit(&caller.name, "dlq.redrive", namespace, object!({ "task": task, "asked": detail })).await?;
         Ok(json(StatusCode::ACCEPTED, &object!({ "task": task })))

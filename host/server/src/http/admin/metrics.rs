@@ -9,9 +9,9 @@ use crate::host::{Host, Running};
 use crate::telemetry::exposition::Text;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use walhost_core::TargetName;
 use walhost_core::plugin::PluginKind;
 use walhost_core::queue::{Accounting, TargetStats};
-use walhost_core::TargetName;
 use walhost_delivery::TargetState;
 
 /// All metrics.
@@ -28,7 +28,11 @@ pub fn exposition(host: &Arc<Host>) -> String {
     log(&mut text, host);
     text.describe("walhost_ingest_in_flight_bytes", "Bytes of request bodies and their batches in memory.", "gauge");
     text.gauge("walhost_ingest_in_flight_bytes", &[], &[], host.budget.used() as f64);
-    text.describe("walhost_config_last_reload_successful", "1 when the last reading of the configuration succeeded.", "gauge");
+    text.describe(
+        "walhost_config_last_reload_successful",
+        "1 when the last reading of the configuration succeeded.",
+        "gauge",
+    );
     let succeeded = host.reload_succeeded.load(Ordering::Relaxed);
     text.gauge("walhost_config_last_reload_successful", &[], &[], f64::from(u8::from(succeeded)));
     text.describe("walhost_build_info", "1; the version is a label.", "gauge");
@@ -56,7 +60,11 @@ impl<'a> Read<'a> {
 
 fn queues(text: &mut Text, namespaces: &[Read<'_>], now_ms: u64) {
     let name = "walhost_queue_records";
-    text.describe(name, "Records in the queue by state, summed over targets; `backlog`: not settled by every target.", "gauge");
+    text.describe(
+        name,
+        "Records in the queue by state, summed over targets; `backlog`: not settled by every target.",
+        "gauge",
+    );
     for read in namespaces {
         let sum = |part: fn(&TargetStats) -> u64| read.targets.iter().map(|(_, stats)| part(stats)).sum::<u64>();
         let states = [
@@ -157,7 +165,8 @@ fn plugins(text: &mut Text, host: &Host, namespaces: &[Read<'_>]) {
     text.describe(name, "Calls of the plugins that are loaded, by how they ended.", "counter");
     for ((namespace, slot), snapshots) in &slots {
         for (place, ending) in walhost_plugin::metrics::ENDINGS.iter().enumerate() {
-            let count: u64 = snapshots.iter().filter_map(|snapshot| snapshot.endings.get(place)).map(|(_, count)| count).sum();
+            let count: u64 =
+                snapshots.iter().filter_map(|snapshot| snapshot.endings.get(place)).map(|(_, count)| count).sum();
             text.gauge(name, &["namespace", "slot", "outcome"], &[namespace, slot, ending], count as f64);
         }
     }
@@ -192,11 +201,31 @@ fn log(text: &mut Text, host: &Host) {
     text.histogram(name, &[], &[], bounds, &stats.fsync.buckets, stats.fsync.sum_us as f64 / 1e6);
     let numbers = [
         ("walhost_wal_disk_bytes", "Bytes of the log's files, ready segments included.", "gauge", stats.disk_bytes),
-        ("walhost_wal_corrupt_frames_total", "Frames found damaged, at the start and when they were read.", "counter", stats.corrupt_frames),
-        ("walhost_wal_torn_frames_total", "Frames of the torn tail that were cut at the start.", "counter", stats.torn_frames),
+        (
+            "walhost_wal_corrupt_frames_total",
+            "Frames found damaged, at the start and when they were read.",
+            "counter",
+            stats.corrupt_frames,
+        ),
+        (
+            "walhost_wal_torn_frames_total",
+            "Frames of the torn tail that were cut at the start.",
+            "counter",
+            stats.torn_frames,
+        ),
         ("walhost_wal_commits_total", "Group commits.", "counter", stats.commits),
-        ("walhost_wal_commits_failed_total", "Group commits that failed: nothing of them was acknowledged.", "counter", stats.commits_failed),
-        ("walhost_wal_frames_total", "Frames written: one for each append request or group of facts.", "counter", stats.frames),
+        (
+            "walhost_wal_commits_failed_total",
+            "Group commits that failed: nothing of them was acknowledged.",
+            "counter",
+            stats.commits_failed,
+        ),
+        (
+            "walhost_wal_frames_total",
+            "Frames written: one for each append request or group of facts.",
+            "counter",
+            stats.frames,
+        ),
         ("walhost_wal_queue_bytes", "Bytes that wait for a commit.", "gauge", stats.queue_bytes as u64),
     ];
     for (name, help, kind, number) in numbers {

@@ -15,15 +15,24 @@ impl Query {
     /// Reads them; bytes that are no UTF-8 are replaced.
     pub fn read(text: Option<&str>) -> Query {
         let parts = text.unwrap_or_default().split('&').filter(|part| !part.is_empty());
-        Query(parts.map(|part| {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (decode(name, true), decode(value, true))
-        }).collect())
+        Query(
+            parts
+                .map(|part| {
+                    let (name, value) = part.split_once('=').unwrap_or((part, ""));
+                    (decode(name, true), decode(value, true))
+                })
+                .collect(),
+        )
     }
 
     /// A value; the last one when there are several.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// True for `?name`, `?name=true` and `?name=1`.

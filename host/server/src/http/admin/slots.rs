@@ -25,19 +25,24 @@ impl Asked<'_> {
         }
         let caller = self.need(Need::Plugins(None))?;
         let kind = self.head.headers.get(http::header::CONTENT_TYPE).map(|kind| kind.as_bytes().to_vec());
-        if !kind.as_deref().is_some_and(|kind| kind.starts_with(b"application/wasm") || kind.starts_with(b"application/octet-stream")) {
+        if !kind
+            .as_deref()
+            .is_some_and(|kind| kind.starts_with(b"application/wasm") || kind.starts_with(b"application/octet-stream"))
+        {
             return Err(Problem::new(Code::UnsupportedMediaType, "a component is sent as application/wasm"));
         }
         let host = Arc::clone(self.host);
         let component = self.bytes(PLUGIN_BYTES_MAX).await?;
         let info = host.store_plugin(component).await?;
-        host.audit(&caller.name, "plugin.store", &info.digest.to_string(), object!({ "size": info.size_bytes })).await?;
+        host.audit(&caller.name, "plugin.store", &info.digest.to_string(), object!({ "size": info.size_bytes }))
+            .await?;
         Ok(json(StatusCode::CREATED, &host.plugin(info.digest).await?))
     }
 
     pub(super) async fn plugin(self, digest: &str) -> Result<Answer, Problem> {
         self.allow("GET, DELETE")?;
-        let parsed = Digest::parse(digest).ok_or_else(|| Problem::new(Code::NotFound, "a digest is sha256: and 64 hexadecimal digits"));
+        let parsed = Digest::parse(digest)
+            .ok_or_else(|| Problem::new(Code::NotFound, "a digest is sha256: and 64 hexadecimal digits"));
         if *self.method() != Method::DELETE {
             self.need(Need::Read)?;
             return Ok(json(StatusCode::OK, &self.host.plugin(parsed?).await?));

@@ -55,7 +55,8 @@ impl Asked<'_> {
         self.need(Need::Admin)?;
         let host = Arc::clone(self.host);
         let body = self.bytes(ADMIN_JSON_BYTES_MAX).await?;
-        let text = String::from_utf8(body.to_vec()).map_err(|_| Problem::new(Code::BadRequest, "TOML is UTF-8 text"))?;
+        let text =
+            String::from_utf8(body.to_vec()).map_err(|_| Problem::new(Code::BadRequest, "TOML is UTF-8 text"))?;
         let directory = host.config_path.as_deref().and_then(Path::parent).unwrap_or(Path::new(".")).to_owned();
         let kinds = host.kinds.clone();
         let read = exec::blocking(move || config::load_text("request.toml", &directory, &text, &kinds)).await;
@@ -111,4 +112,3 @@ impl Asked<'_> {
         Ok(crate::http::raw(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into()))
     }
 }
-

@@ -99,7 +99,9 @@ pub(super) fn shown(host: &Host, running: &Running, target: &RunningTarget) -> V
     let stats = running.queue().stats().targets.get(&target.name).copied().unwrap_or_default();
     let now_ms = host.clock.now_ms();
     let (paused_because, until_ms) = match &status.state {
-        TargetState::Paused { reason: PauseReason::Gone(failure) } => (Some(format!("{}: {}", failure.code, failure.message)), None),
+        TargetState::Paused { reason: PauseReason::Gone(failure) } => {
+            (Some(format!("{}: {}", failure.code, failure.message)), None)
+        }
         TargetState::Paused { .. } => (Some("paused by an operator".to_owned()), None),
         TargetState::Open { until_ms, .. } | TargetState::Throttled { until_ms } => (None, Some(*until_ms)),
         _ => (None, None),
@@ -117,12 +119,15 @@ pub(super) fn shown(host: &Host, running: &Running, target: &RunningTarget) -> V
     for kind in [SlotKind::Transform, SlotKind::Sink] {
         let name = SlotName { target: target.name.clone(), kind };
         if let Some(version) = host.slot(running.name(), &name).loaded() {
-            slots.insert(kind.as_str().to_owned(), object!({
-                "digest": version.digest.to_string(),
-                "name": version.name,
-                "generation": version.generation,
-                "source": version.source.as_str(),
-            }));
+            slots.insert(
+                kind.as_str().to_owned(),
+                object!({
+                    "digest": version.digest.to_string(),
+                    "name": version.name,
+                    "generation": version.generation,
+                    "source": version.source.as_str(),
+                }),
+            );
         }
     }
     object!({

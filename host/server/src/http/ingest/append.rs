@@ -164,7 +164,9 @@ fn receipt(gate: &Gate, appended: &Appended, form: Form, with_ids: bool) -> Answ
         }
         _ => {
             let count = appended.ids.len().to_string();
-            for part in ["{\"count\":", &count, ",\"first\":\"", &appended.first, "\",\"last\":\"", &appended.last, "\""] {
+            for part in
+                ["{\"count\":", &count, ",\"first\":\"", &appended.first, "\",\"last\":\"", &appended.last, "\""]
+            {
                 body.put_slice(part.as_bytes());
             }
             tail(&mut body);

@@ -129,7 +129,8 @@ fn lines(body: &[u8], wants: &Wants<'_>, rules: Rules<'_>) -> Result<RecordBatch
         return Err(problem);
     }
     if !malformed.is_empty() {
-        let mut problem = Problem::new(Code::MalformedJson, format!("{} lines are no JSON; nothing was appended", malformed.len()));
+        let mut problem =
+            Problem::new(Code::MalformedJson, format!("{} lines are no JSON; nothing was appended", malformed.len()));
         malformed.truncate(PLACES_MAX);
         problem.errors = malformed;
         return Err(problem);
@@ -178,7 +179,8 @@ mod tests {
     use std::str::FromStr;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &str)| (HeaderName::from_str(name).unwrap(), HeaderValue::from_str(value).unwrap());
+        let pair =
+            |(name, value): &(&str, &str)| (HeaderName::from_str(name).unwrap(), HeaderValue::from_str(value).unwrap());
         pairs.iter().map(pair).collect()
     }
 
@@ -247,8 +249,12 @@ mod tests {
         let plain = mark(&[], b"v");
         assert_eq!(mark(&[("traceparent", "00-1")], b"v"), plain);
         for other in [
-            mark(&[], b"w"), mark(&[("wal-key", "a")], b"v"), mark(&[("wal-header-a", "b")], b"v"),
-            mark(&[("content-type", "a/b")], b"v"), mark(&[("wal-target", "t")], b"v"), mark(&[("wal-delay", "1s")], b"v"),
+            mark(&[], b"w"),
+            mark(&[("wal-key", "a")], b"v"),
+            mark(&[("wal-header-a", "b")], b"v"),
+            mark(&[("content-type", "a/b")], b"v"),
+            mark(&[("wal-target", "t")], b"v"),
+            mark(&[("wal-delay", "1s")], b"v"),
         ] {
             assert_eq!(other.key, plain.key);
             assert_ne!(other.content, plain.content);

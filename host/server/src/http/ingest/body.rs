@@ -63,7 +63,13 @@ impl Cap {
 impl Reading {
     /// Reads and unpacks a body. Nothing is read of one that is too large by its own word, or for which
     /// there is no room: the client that waits for `100 Continue` never sends it.
-    pub async fn take(&self, body: Incoming, encoding: Encoding, cap: Cap, control: &Control) -> Result<Taken, Problem> {
+    pub async fn take(
+        &self,
+        body: Incoming,
+        encoding: Encoding,
+        cap: Cap,
+        control: &Control,
+    ) -> Result<Taken, Problem> {
         let declared = body.size_hint().exact();
         // A packed body is no larger than what it unpacks to, but for a few bytes that every format adds.
         let packed_max = match encoding {

@@ -63,9 +63,28 @@ const OUR_DELIVERY_HEADERS: [&str; 6] =
 
 /// Names that a record header may not have: HTTP's own framing, and those that walhost gives a meaning.
 const RESERVED_NAMES: [&str; 22] = [
-    "connection", "content-encoding", "content-length", "content-type", "date", "expect", "host", "keep-alive",
-    "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "traceparent", "tracestate", "trailer",
-    "trailers", "transfer-encoding", "upgrade", "via", "http2-settings", "content-range", "range",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "date",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "trailers",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "http2-settings",
+    "content-range",
+    "range",
 ];
 
 impl<'a> Wants<'a> {
@@ -189,9 +208,7 @@ fn duration(name: &HeaderName, value: &HeaderValue) -> Result<u64, Problem> {
 
 fn time(name: &HeaderName, value: &HeaderValue) -> Result<u64, Problem> {
     let text = text(name, value)?;
-    parse_time(text).ok_or_else(|| {
-        Problem::header(name.as_str(), "not an RFC 3339 time, as in 2026-11-24T15:00:00Z")
-    })
+    parse_time(text).ok_or_else(|| Problem::header(name.as_str(), "not an RFC 3339 time, as in 2026-11-24T15:00:00Z"))
 }
 
 /// An RFC 3339 time in milliseconds since the Unix epoch; times before it are 0.
@@ -259,12 +276,23 @@ mod tests {
     #[test]
     fn every_header_of_the_contract_is_read() {
         let headers = map(&[
-            ("Wal-Key", "k 1"), ("Wal-Delay", "30s"), ("Wal-Jitter", "10m"), ("Wal-Header-Colour", "red"),
-            ("Wal-Target", "cache"), ("Wal-Tombstone", "true"), ("Idempotency-Key", "\"abc\""),
-            ("Content-Encoding", "gzip"), ("Content-Type", "text/plain"), ("traceparent", "00-1"), ("wal-attempt", "3"),
+            ("Wal-Key", "k 1"),
+            ("Wal-Delay", "30s"),
+            ("Wal-Jitter", "10m"),
+            ("Wal-Header-Colour", "red"),
+            ("Wal-Target", "cache"),
+            ("Wal-Tombstone", "true"),
+            ("Idempotency-Key", "\"abc\""),
+            ("Content-Encoding", "gzip"),
+            ("Content-Type", "text/plain"),
+            ("traceparent", "00-1"),
+            ("wal-attempt", "3"),
         ]);
         let wants = Wants::read(&headers).unwrap();
-        assert_eq!((wants.key, wants.due, wants.jitter_ms), (Some(b"k 1".as_slice()), Some(Due::After(30_000)), 600_000));
+        assert_eq!(
+            (wants.key, wants.due, wants.jitter_ms),
+            (Some(b"k 1".as_slice()), Some(Due::After(30_000)), 600_000)
+        );
         assert_eq!(wants.record_headers, [("colour", b"red".as_slice())]);
         assert_eq!(wants.idempotency, Some(b"abc".as_slice()));
         assert_eq!(wants.encoding, Encoding::Gzip);

@@ -24,7 +24,8 @@ impl Pace {
     /// one second's worth goes when the bucket is full, and is paid for afterwards.
     pub fn take(&self, records: u64, now: Duration) -> Result<(), Duration> {
         let now_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let cost_ns = u64::try_from(u128::from(records) * u128::from(SECOND_NS) / u128::from(self.per_second)).unwrap_or(u64::MAX);
+        let cost_ns = u64::try_from(u128::from(records) * u128::from(SECOND_NS) / u128::from(self.per_second))
+            .unwrap_or(u64::MAX);
         let mut full_at = self.full_at_ns.load(Ordering::Relaxed);
         loop {
             let begin = full_at.max(now_ns);

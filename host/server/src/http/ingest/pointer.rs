@@ -148,7 +148,12 @@ mod tests {
     use super::*;
 
     fn key(pointer: &str, value: &str) -> Option<String> {
-        Pointer::parse(pointer).unwrap().key(value.as_bytes()).ok().flatten().map(|bytes| String::from_utf8(bytes).unwrap())
+        Pointer::parse(pointer)
+            .unwrap()
+            .key(value.as_bytes())
+            .ok()
+            .flatten()
+            .map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
     #[test]
@@ -161,7 +166,18 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_key() {
-        for value in [r#"{"id":null}"#, r#"{"id":{}}"#, r#"{"id":[1]}"#, r#"{"id":""}"#, "{}", "[]", "7", "not json", r#"{"id":1} x"#, ""] {
+        for value in [
+            r#"{"id":null}"#,
+            r#"{"id":{}}"#,
+            r#"{"id":[1]}"#,
+            r#"{"id":""}"#,
+            "{}",
+            "[]",
+            "7",
+            "not json",
+            r#"{"id":1} x"#,
+            "",
+        ] {
             assert_eq!(key("/id", value), None, "{value}");
         }
         assert_eq!(key("/0x", "[1]"), None);

@@ -70,8 +70,9 @@ impl Ingest {
         let running = self.running(name, head)?;
         let id = record_id(id)?;
         let body = self.reading.take(body, UNPACKED, JSON_CAP, control).await?;
-        let change: Change = serde_json::from_slice(&body.bytes)
-            .map_err(|error| Problem::new(Code::MalformedJson, format!("{{\"deliver_at\":\"…\"}} is wanted: {error}")))?;
+        let change: Change = serde_json::from_slice(&body.bytes).map_err(|error| {
+            Problem::new(Code::MalformedJson, format!("{{\"deliver_at\":\"…\"}} is wanted: {error}"))
+        })?;
         let due_ms = parse_time(&change.deliver_at).ok_or_else(|| {
             let detail = "deliver_at is an RFC 3339 time, as in 2026-11-24T15:00:00Z";
             Problem::new(Code::MalformedJson, detail)
