@@ -117,6 +117,39 @@ async fn wal_verify_is_clean_after_a_kill_and_refuses_a_directory_in_use() {
     assert_eq!(busy.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&busy.stderr).contains("in use"), "{busy:?}");
     stage.kill();
+    let wrong = stage.cli(&["wal", "verify", stage.directory().join("data/snapshots").to_str().unwrap()]).unwrap();
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("no data directory"), "{wrong:?}");
     stage.cli_ok(&["wal", "verify", &data]).unwrap();
     assert!(stage.cli_ok(&["wal", "inspect", &data]).unwrap().contains("records"));
+}
+
+#[test]
+fn dev_prints_its_addresses_first_and_delivers_what_it_is_sent() {
+    use std::io::BufRead;
+    let mut child = Command::new(binary().unwrap())
+        .args(["dev", "--port", "0"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (said, lines) = std::sync::mpsc::channel();
+    let output = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        for line in std::io::BufReader::new(output).lines().map_while(Result::ok) {
+            drop(said.send(line));
+        }
+    });
+    let line = || lines.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| "nothing".to_owned());
+    let (ingest, admin) = (line(), line());
+    let sent = admin.strip_prefix("admin").map(|url| {
+        Command::new(binary().unwrap()).args(["--url", url.trim(), "send", "demo", "-d", "hello dev"]).output().unwrap()
+    });
+    let delivered = (0..20).map(|_| line()).any(|line| line.contains("hello dev"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    reader.join().unwrap();
+    assert!(ingest.starts_with("ingest") && ingest.contains("http://127.0.0.1:"), "{ingest}");
+    assert!(sent.is_some_and(|output| output.status.success()), "{admin}");
+    assert!(delivered, "the record was not printed");
 }

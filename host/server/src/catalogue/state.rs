@@ -174,10 +174,12 @@ impl Slot {
         self.versions.iter().find(|version| Some(version.generation) == self.current)
     }
 
-    /// The version that ran before the loaded one.
+    /// The version that ran before the loaded one and is another: what a rollback made is a copy of an
+    /// older one, and going back once more must not stand still.
     pub fn before(&self) -> Option<&Version> {
         let place = self.versions.iter().position(|version| Some(version.generation) == self.current)?;
-        self.versions[..place].iter().rev().find(|version| !version.taken_back)
+        let (older, loaded) = (&self.versions[..place], &self.versions[place]);
+        older.iter().rev().find(|version| !version.taken_back && !version.same(loaded))
     }
 
     /// Loads a version; the oldest ones are forgotten.
@@ -215,6 +217,14 @@ pub struct Version {
     /// It was rolled back, by hand or because it faulted.
     #[serde(default)]
     pub taken_back: bool,
+}
+
+impl Version {
+    /// True when the other one does the same: component, settings, grants and limits are equal.
+    pub fn same(&self, other: &Version) -> bool {
+        (self.digest, &self.settings) == (other.digest, &other.settings)
+            && (&self.grants, &self.limits) == (&other.grants, &other.limits)
+    }
 }
 
 /// A digest as text.
@@ -263,6 +273,17 @@ mod tests {
         slot.versions[1].taken_back = true;
         assert_eq!(slot.loaded().unwrap().generation, 3);
         assert_eq!(slot.before().unwrap().generation, 1);
+    }
+
+    #[test]
+    fn going_back_from_a_copy_of_an_older_version_goes_further_back() {
+        let mut slot = Slot::default();
+        for generation in 1..=3 {
+            slot.load(version(generation));
+        }
+        slot.versions[2].taken_back = true;
+        slot.load(Version { generation: 4, ..version(2) });
+        assert_eq!(slot.before().unwrap().generation, 1, "2 is what is loaded");
     }
 
     #[test]

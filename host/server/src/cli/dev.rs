@@ -73,7 +73,8 @@ fn greet(ingest: SocketAddr, admin: SocketAddr) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     let clock = SystemClock::default();
     while TcpStream::connect(ingest).is_err() {
-        runtime.block_on(clock.sleep(LOOK_INTERVAL));
+        // The sleep is made where the runtime is.
+        runtime.block_on(async { clock.sleep(LOOK_INTERVAL).await });
     }
     // Nobody can be told that stdout is closed.
     drop(print(&format!(

@@ -208,6 +208,13 @@ fn open(directory: &Path) -> Result<Opened, Failure> {
         Kind::NotFound => Failure::failed(format!("{}: there is no such directory", directory.display())),
         _ => Failure::from(error),
     })?;
+    // A check of a wrong path must not be green.
+    if inspector.report()?.segments.is_empty() {
+        return Err(Failure::failed(format!(
+            "{} is no data directory: it has no {LOG_DIR}/ with segments; give the `data_dir` of the config",
+            directory.display()
+        )));
+    }
     Ok((inspector, log, above.join(SNAPSHOTS_DIR), held))
 }
 

@@ -268,7 +268,7 @@ impl Host {
         let before = slot.before().cloned().ok_or_else(none)?;
         let version = Version { at_ms: self.clock.now_ms(), source: Source::Runtime, ..before };
         let old = slot.loaded().cloned();
-        let faulty = slot.current;
+        let faulty = slot.loaded().cloned();
         let answer = self.enter(&running, &target, name, version, old, false).await?;
         target.observer.end_trial();
         self.catalogue
@@ -279,7 +279,7 @@ impl Host {
                     .into_iter()
                     .flat_map(|slot| &mut slot.versions)
                 {
-                    version.taken_back |= Some(version.generation) == faulty;
+                    version.taken_back |= faulty.as_ref().is_some_and(|faulty| version.same(faulty));
                 }
                 Ok::<_, Problem>(())
             })
