@@ -124,6 +124,11 @@ impl DeadLetters {
         Some(dead)
     }
 
+    /// True when there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     pub(crate) fn get(&self, number: u64) -> Option<&Dead> {
         self.all.get(&number)
     }

@@ -72,6 +72,11 @@ impl History {
         }
     }
 
+    /// True when nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
     pub(crate) fn put(&self, writer: &mut Writer) {
         writer.u64(self.order.len() as u64);
         for whose in &self.order {

@@ -92,6 +92,11 @@ impl Keys {
         }
     }
 
+    /// True when none is remembered.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// How many are remembered.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

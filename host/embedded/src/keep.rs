@@ -6,7 +6,7 @@
 use crate::commit::Ticket;
 use crate::letters::expire;
 use crate::shared::{Namespace, Shared};
-use crate::snapshot::{put_head, put_view};
+use crate::snapshot::{put_head, take};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -43,10 +43,13 @@ impl Generations {
         let mut live = BTreeSet::new();
         for namespace in namespaces {
             let view = namespace.view.lock();
-            if !view.removed {
-                parts.push(put_view(&view));
-                live.extend(view.extents.live_segments());
+            if view.removed {
+                continue;
             }
+            let still = take(&view);
+            live.extend(view.extents.live_segments());
+            drop(view);
+            parts.push(still.put());
         }
         snapshot::write(&*shared.disk, &shared.snapshots, as_of, &parts)?;
         let clear = segments.iter().filter(|s| s.sealed && s.last <= as_of && !live.contains(&s.segment));
