@@ -249,7 +249,7 @@ impl Embedded {
         let open: Vec<u32> = registry.open.values().map(|queue| queue.namespace.number).collect();
         let orphan = |namespace: &Arc<Namespace>| {
             let view = namespace.view.lock();
-            let dead_letters = view.dead.from(0).count() as u64;
+            let dead_letters = view.dead.len();
             Orphan { view: view.number, name: view.name.clone(), records: view.backlog_records, dead_letters }
         };
         registry.all.values().filter(|namespace| !open.contains(&namespace.number)).map(orphan).collect()

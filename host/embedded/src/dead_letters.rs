@@ -4,9 +4,13 @@
 //! In: frames of dead letters. Out: letters in the order they died; where their records are.
 
 use crate::codec::{Reader, Writer};
+use crate::extents::log_bytes;
 use crate::frame::attempt;
 use crate::frame::dead::{Letter, get_exhausted, put_exhausted};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use crate::spread::StillMap;
+use imbl::OrdMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use walhost_core::attempt::Exhausted;
 use walhost_core::{Attempt, Result};
 use walhost_log::Place;
@@ -21,7 +25,7 @@ pub(crate) struct Dead {
     pub dead_at_ms: u64,
     pub exhausted: Option<Exhausted>,
     /// The last attempt, encoded.
-    last: Vec<u8>,
+    last: Box<[u8]>,
     /// Where its frame is; none until that is known, and when it was lost.
     pub place: Option<Place>,
     /// Which one of its frame it is.
@@ -47,7 +51,7 @@ impl Dead {
             appended_at_ms: letter.appended_at_ms,
             dead_at_ms: letter.dead_at_ms,
             exhausted: letter.exhausted,
-            last: last.0,
+            last: last.0.into_boxed_slice(),
             place: Some(place),
             index,
             of,
@@ -56,85 +60,107 @@ impl Dead {
         }
     }
 
+    /// Bytes that it takes in the log: its part of its frame.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.place.map_or(0, |place| log_bytes(u64::from(place.bytes)) / u64::from(self.of.max(1)))
+    }
+
+    /// Bytes that it takes in memory, its places in the maps included.
+    fn memory_bytes(&self) -> u64 {
+        (size_of::<Dead>() + 128 + self.last.len()) as u64
+    }
+
     /// The last attempt; none when there never was one.
     pub(crate) fn last(&self) -> Option<Attempt> {
         attempt::get(&mut Reader::new(&self.last)).ok()
     }
 }
 
-/// All of a namespace, by number.
+/// All of a namespace, by number. What a snapshot holds can be taken as it is at one moment at no cost.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeadLetters {
-    all: BTreeMap<u64, Dead>,
-    by_record: HashMap<(u64, u16), u64>,
-    /// How many letters park a key of a target; those on their way back do not count.
-    parked: HashMap<(u16, u64), u64>,
+    all: OrdMap<u64, Arc<Dead>>,
+    by_record: StillMap<(u64, u16), u64>,
+    /// Target, hash of the key that is parked, number of the letter; without those on their way back.
+    parked: BTreeSet<(u16, u64, u64)>,
     /// Where the next round of expiry begins.
     looked_at: u64,
+    memory_bytes: u64,
 }
 
 impl DeadLetters {
     pub(crate) fn insert(&mut self, number: u64, dead: Dead) {
         self.by_record.insert((dead.origin, dead.target), number);
-        self.count_parked(&dead, true);
-        self.all.insert(number, dead);
-    }
-
-    fn count_parked(&mut self, dead: &Dead, more: bool) {
-        let Some(hash) = dead.parks.filter(|_| !dead.moving) else { return };
-        let count = self.parked.entry((dead.target, hash)).or_default();
-        *count = if more { *count + 1 } else { count.saturating_sub(1) };
-        if *count == 0 {
-            self.parked.remove(&(dead.target, hash));
+        if let Some(hash) = dead.parks.filter(|_| !dead.moving) {
+            self.parked.insert((dead.target, hash, number));
+        }
+        self.memory_bytes += dead.memory_bytes();
+        if let Some(before) = self.all.insert(number, Arc::new(dead)) {
+            self.memory_bytes -= before.memory_bytes();
         }
     }
 
     /// A redrive of it begins, or has failed.
     pub(crate) fn set_moving(&mut self, number: u64, moving: bool) {
-        let Some(mut dead) = self.all.get(&number).cloned() else { return };
-        self.count_parked(&dead, false);
+        let Some(dead) = self.all.get_mut(&number).map(Arc::make_mut) else { return };
         dead.moving = moving;
-        self.count_parked(&dead, true);
-        self.all.insert(number, dead);
+        if let Some(hash) = dead.parks {
+            let parked = (dead.target, hash, number);
+            if moving {
+                self.parked.remove(&parked);
+            } else {
+                self.parked.insert(parked);
+            }
+        }
+    }
+
+    /// Its frame is here, and holds so many letters; it is the one at `index`.
+    pub(crate) fn place(&mut self, number: u64, place: Place, index: u32, of: u32) -> Option<&Dead> {
+        let dead = self.all.get_mut(&number).map(Arc::make_mut)?;
+        (dead.place, dead.index, dead.of) = (Some(place), index, of);
+        Some(dead)
     }
 
     /// True when a dead letter parks this key of the target.
     pub(crate) fn is_parked(&self, target: u16, hash: u64) -> bool {
-        !self.parked.is_empty() && self.parked.contains_key(&(target, hash))
+        self.parked.range((target, hash, 0)..=(target, hash, u64::MAX)).next().is_some()
     }
 
     /// The letters, and all that park one of their keys: they go back together, in order.
     pub(crate) fn together(&self, numbers: impl Iterator<Item = u64>) -> BTreeSet<u64> {
-        let key = |dead: &Dead| dead.parks.map(|hash| (dead.target, hash));
+        let key = |dead: &Arc<Dead>| dead.parks.map(|hash| (dead.target, hash));
         let mut all: BTreeSet<u64> = numbers.filter(|number| self.all.contains_key(number)).collect();
-        let keys: HashSet<(u16, u64)> = all.iter().filter_map(|number| key(&self.all[number])).collect();
-        if !keys.is_empty() {
-            let alike = self.all.iter().filter(|(_, dead)| key(dead).is_some_and(|key| keys.contains(&key)));
-            all.extend(alike.map(|(number, _)| *number));
+        let keys: BTreeSet<(u16, u64)> = all.iter().filter_map(|number| self.all.get(number).and_then(key)).collect();
+        for (target, hash) in keys {
+            all.extend(self.parked.range((target, hash, 0)..=(target, hash, u64::MAX)).map(|(.., number)| *number));
         }
         all
     }
 
     pub(crate) fn remove(&mut self, number: u64) -> Option<Dead> {
         let dead = self.all.remove(&number)?;
+        self.memory_bytes -= dead.memory_bytes();
         if self.by_record.get(&(dead.origin, dead.target)) == Some(&number) {
             self.by_record.remove(&(dead.origin, dead.target));
         }
-        self.count_parked(&dead, false);
-        Some(dead)
+        if let Some(hash) = dead.parks {
+            self.parked.remove(&(dead.target, hash, number));
+        }
+        Some(Arc::unwrap_or_clone(dead))
     }
 
-    /// True when there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.all.is_empty()
+    /// How many there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.all.len() as u64
+    }
+
+    /// Bytes that they take in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
     }
 
     pub(crate) fn get(&self, number: u64) -> Option<&Dead> {
-        self.all.get(&number)
-    }
-
-    pub(crate) fn get_mut(&mut self, number: u64) -> Option<&mut Dead> {
-        self.all.get_mut(&number)
+        self.all.get(&number).map(Arc::as_ref)
     }
 
     /// The dead letter of a record for a target.
@@ -144,7 +170,7 @@ impl DeadLetters {
 
     /// All from a number on, oldest first.
     pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = (u64, &Dead)> {
-        self.all.range(number..).map(|(number, dead)| (*number, dead))
+        self.all.range(number..).map(|(number, dead)| (*number, &**dead))
     }
 
     /// Numbers of those that died before this time, among the next so many: every call goes on where the one
@@ -162,21 +188,9 @@ impl DeadLetters {
         old
     }
 
-    pub(crate) fn put(&self, writer: &mut Writer) {
-        writer.u64(self.all.len() as u64);
-        for (number, dead) in &self.all {
-            writer.u64(*number);
-            writer.u32(u32::from(dead.target));
-            writer.u64(dead.origin);
-            writer.u32(dead.epoch);
-            writer.u64(dead.appended_at_ms);
-            writer.u64(dead.dead_at_ms);
-            put_exhausted(writer, dead.exhausted);
-            writer.bytes(&dead.last);
-            writer.u32(dead.index);
-            writer.u32(dead.of);
-            writer.option(dead.parks.map(|hash| hash >> 1));
-        }
+    /// All of them as they are now.
+    pub(crate) fn still(&self) -> StillLetters {
+        StillLetters(self.all.clone())
     }
 
     /// Reads them; where they are is told by the heads of the log.
@@ -191,16 +205,41 @@ impl DeadLetters {
                 appended_at_ms: reader.u64()?,
                 dead_at_ms: reader.u64()?,
                 exhausted: get_exhausted(reader)?,
-                last: reader.bytes()?.to_vec(),
-                index: reader.u32()?,
-                of: reader.u32()?,
+                last: reader.bytes()?.into(),
                 parks: reader.option()?.map(|hash| hash << 1),
                 place: None,
+                index: 0,
+                of: 0,
                 moving: false,
             };
             letters.insert(number, dead);
         }
         Ok(letters)
+    }
+}
+
+/// Dead letters as of one moment.
+pub(crate) struct StillLetters(OrdMap<u64, Arc<Dead>>);
+
+impl StillLetters {
+    /// True when there were none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn put(&self, writer: &mut Writer) {
+        writer.u64(self.0.len() as u64);
+        for (number, dead) in &self.0 {
+            writer.u64(*number);
+            writer.u32(u32::from(dead.target));
+            writer.u64(dead.origin);
+            writer.u32(dead.epoch);
+            writer.u64(dead.appended_at_ms);
+            writer.u64(dead.dead_at_ms);
+            put_exhausted(writer, dead.exhausted);
+            writer.bytes(&dead.last);
+            writer.option(dead.parks.map(|hash| hash >> 1));
+        }
     }
 }
 
@@ -226,11 +265,13 @@ mod tests {
         others.insert(3, Dead { parks: None, ..Dead::new(&letter(9), place, 0, 1) });
         assert_eq!(others.together([3].into_iter()), BTreeSet::from([3]));
         let mut writer = Writer::default();
-        letters.put(&mut writer);
+        letters.still().put(&mut writer);
         let mut read = DeadLetters::read(&mut Reader::new(&writer.0)).unwrap();
         assert_eq!(read.get(1).unwrap().place, None);
-        read.get_mut(1).unwrap().place = Some(place);
-        assert_eq!(read.get(1), letters.get(1));
+        read.place(1, place, 1, 3);
+        assert_eq!((read.get(1), read.memory_bytes()), (letters.get(1), letters.memory_bytes()));
+        read.set_moving(1, true);
+        assert_eq!(read.together([0].into_iter()), BTreeSet::from([0, 2]), "one is on its way back");
         assert_eq!((read.remove(1).is_some(), read.remove(1).is_some(), read.of_record(1, 1)), (true, false, None));
         assert_eq!(read.from(0).map(|(number, _)| number).collect::<Vec<_>>(), vec![0, 2]);
     }

@@ -1,17 +1,29 @@
 //! Where a namespace's records are: one extent a frame, in order of offset, and what of each segment is
 //! still needed.
 //!
-//! In: frames as they become durable or are replayed. Out: the extent of an offset; segments in use.
+//! In: frames as they become durable, are copied or are replayed. Out: the extent of an offset; segments in
+//! use, and how much of each.
+
+mod packed;
 
 use crate::frame::ALL_TARGETS;
 use crate::frame::append::Delay;
-use std::collections::{BTreeMap, VecDeque};
+use imbl::OrdMap;
+use packed::{CHUNK_FRAMES_MAX, Chunk, Unpacked};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use walhost_log::Place;
 
-/// One frame with records.
+/// Bytes of a frame's head in the log, and the multiple that frames begin at.
+const HEAD_BYTES: u64 = 64;
+
+/// Bytes that an extent takes in memory.
+pub(crate) const EXTENT_BYTES: u64 = 33;
+
+/// One frame with records, unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub first_offset: u64,
+    /// Of a delayed or redriven record it means nothing: its delay or its frame tells.
     pub first_sequence: u64,
     pub place: Place,
     pub count: u32,
@@ -21,6 +33,8 @@ pub(crate) struct Extent {
     pub only: u16,
     /// A record that was appended again: its id and sequence are in the frame.
     pub redriven: bool,
+    /// It has a due time of its own.
+    pub delayed: bool,
 }
 
 impl Extent {
@@ -40,51 +54,121 @@ impl Extent {
 pub(crate) struct SegmentUse {
     /// Frames with records.
     pub extents: u64,
-    /// Frames that must be kept: with records that some target has not settled, or with dead letters.
+    /// What must be kept: frames with records that some target has not settled, and dead letters.
     pub live: u64,
+    /// Bytes that these take in the log.
+    pub live_bytes: u64,
+}
+
+/// Bytes that a frame with such a body takes in the log.
+pub(crate) fn log_bytes(body_bytes: u64) -> u64 {
+    (HEAD_BYTES + body_bytes).next_multiple_of(8)
 }
 
 /// All extents of a namespace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Extents {
-    all: VecDeque<Extent>,
-    delays: BTreeMap<u64, Delay>,
-    /// From the snapshot: to whom frames are meant whose heads come later.
-    restricted: BTreeMap<u64, u16>,
+    /// None is empty.
+    chunks: VecDeque<Chunk>,
+    count: u64,
+    delays: OrdMap<u64, Delay>,
+    /// Frames that are meant for one target only; from a snapshot also those whose heads come later.
+    restricted: OrdMap<u64, u16>,
     segments: BTreeMap<u64, SegmentUse>,
     live_bytes: u64,
+    held_bytes: u64,
+    /// Of all segments together.
+    needed_bytes: u64,
 }
 
 impl Extents {
-    /// Adds a frame; one that is known takes the new place: recovery copies frames.
+    /// Adds a frame; one that is known takes the new place: recovery and the cleaner copy frames.
     pub(crate) fn insert(&mut self, mut extent: Extent) {
-        if let Some(only) = self.restricted.get(&extent.first_offset) {
-            extent.only = *only;
+        match self.restricted.get(&extent.first_offset) {
+            Some(only) => extent.only = *only,
+            None if extent.only != ALL_TARGETS => drop(self.restricted.insert(extent.first_offset, extent.only)),
+            None => {}
         }
-        let at = self.all.partition_point(|known| known.first_offset < extent.first_offset);
-        match self.all.get_mut(at) {
-            Some(known) if known.first_offset == extent.first_offset => {
-                let before = *known;
-                known.place = extent.place;
-                let after = *known;
-                self.uncount(&before);
-                self.count(&after);
+        extent.delayed |= self.delays.contains_key(&extent.first_offset);
+        if let Some((chunk, at, known)) = self.exact(extent.first_offset) {
+            self.put(chunk, at, &known, Extent { place: extent.place, ..known });
+        } else {
+            self.count(&extent);
+            self.add(&extent);
+        }
+    }
+
+    /// Puts a frame in that is not there.
+    fn add(&mut self, extent: &Extent) {
+        self.count += 1;
+        let before = self.chunks.partition_point(|chunk| chunk.offset() <= extent.first_offset);
+        let Some(at) = before.checked_sub(1) else {
+            self.chunks.push_front(Chunk::new(extent));
+            return;
+        };
+        let chunk = &mut self.chunks[at];
+        let place = chunk.after(extent.first_offset);
+        if chunk.insert(place, extent) {
+            return;
+        }
+        if let Some(rest) = chunk.split_off(place) {
+            self.chunks.insert(before, rest);
+            if self.chunks[at].insert(place, extent) {
+                return;
             }
-            _ => {
-                self.count(&extent);
-                self.all.insert(at, extent);
+            if self.chunks[at].len() == 0 {
+                self.chunks[at] = Chunk::new(extent);
+                return;
             }
         }
+        self.chunks.insert(before, Chunk::new(extent));
+    }
+
+    /// Writes a frame anew.
+    fn put(&mut self, chunk: usize, at: usize, before: &Extent, after: Extent) {
+        self.uncount(before);
+        self.count(&after);
+        if !self.chunks[chunk].replace(at, &after) {
+            self.chunks[chunk].remove(at);
+            if self.chunks[chunk].len() == 0 {
+                self.chunks.remove(chunk);
+            }
+            self.count -= 1;
+            self.add(&after);
+        }
+    }
+
+    fn whole(&self, unpacked: Unpacked) -> Extent {
+        let mut extent = unpacked.extent;
+        if unpacked.restricted {
+            extent.only = self.restricted.get(&extent.first_offset).copied().unwrap_or(ALL_TARGETS);
+        }
+        extent
+    }
+
+    /// The frame that begins at this offset, and where it is.
+    fn exact(&self, first_offset: u64) -> Option<(usize, usize, Extent)> {
+        self.position(first_offset).filter(|(.., extent)| extent.first_offset == first_offset)
+    }
+
+    fn position(&self, offset: u64) -> Option<(usize, usize, Extent)> {
+        let chunk = self.chunks.partition_point(|chunk| chunk.offset() <= offset).checked_sub(1)?;
+        let at = self.chunks[chunk].after(offset).checked_sub(1)?;
+        let extent = self.whole(self.chunks[chunk].get(at)?);
+        (offset < extent.end()).then_some((chunk, at, extent))
     }
 
     /// Remembers when the records of a frame are due.
     pub(crate) fn delay(&mut self, first_offset: u64, delay: Delay) {
         self.delays.insert(first_offset, delay);
+        if let Some((chunk, at, extent)) = self.exact(first_offset).filter(|(.., extent)| !extent.delayed) {
+            self.put(chunk, at, &extent, Extent { delayed: true, ..extent });
+        }
     }
 
     /// When the records of the frame are due; none: at once.
     pub(crate) fn delay_of(&self, extent: &Extent) -> Option<Delay> {
-        if self.delays.is_empty() { None } else { self.delays.get(&extent.first_offset).copied() }
+        if extent.delayed { self.delays.get(&extent.first_offset).copied() } else { None }
     }
 
     /// All that were appended with a due time.
@@ -97,19 +181,15 @@ impl Extents {
         self.restricted.insert(first_offset, only);
     }
 
-    /// All frames that are meant for one target only.
-    pub(crate) fn restricted(&self) -> impl Iterator<Item = (u64, u16)> {
-        self.all.iter().filter(|extent| extent.only != ALL_TARGETS).map(|extent| (extent.first_offset, extent.only))
-    }
-
-    fn position(&self, offset: u64) -> Option<usize> {
-        let at = self.all.partition_point(|extent| extent.first_offset <= offset).checked_sub(1)?;
-        (offset < self.all[at].end()).then_some(at)
+    /// What the heads of frames do not say, by first offset: to whom those for one target only are meant, and
+    /// when those with a due time are due. As of now, at no cost.
+    pub(crate) fn besides(&self) -> (OrdMap<u64, u16>, OrdMap<u64, Delay>) {
+        (self.restricted.clone(), self.delays.clone())
     }
 
     /// The extent that holds this offset.
     pub(crate) fn find(&self, offset: u64) -> Option<Extent> {
-        self.position(offset).map(|at| self.all[at])
+        self.position(offset).map(|(.., extent)| extent)
     }
 
     /// The first extent that ends after this offset.
@@ -119,33 +199,67 @@ impl Extents {
 
     /// All extents that end after this offset, in order.
     pub(crate) fn from(&self, offset: u64) -> impl Iterator<Item = Extent> {
-        let at = self.all.partition_point(|extent| extent.end() <= offset);
-        self.all.range(at..).copied()
+        let first = self.chunks.partition_point(|chunk| chunk.offset() <= offset).saturating_sub(1);
+        let all = self.chunks.range(first.min(self.chunks.len())..);
+        let all = all.flat_map(|chunk| (0..chunk.len()).filter_map(|at| chunk.get(at)));
+        let skipped = self.chunks.get(first).map_or(0, |chunk| chunk.after(offset).saturating_sub(1));
+        all.skip(skipped).map(|unpacked| self.whole(unpacked)).skip_while(move |extent| extent.end() <= offset)
+    }
+
+    /// Frames in these segments that must be kept, from an offset on: those found, and where to go on; none
+    /// at the end. Looks at so many frames at most, those that cannot be meant left out.
+    pub(crate) fn live_in(
+        &self,
+        segments: &BTreeSet<u64>,
+        offset: u64,
+        looked_at_max: usize,
+    ) -> (Vec<Extent>, Option<u64>) {
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        let first = self.chunks.partition_point(|chunk| chunk.offset() <= offset).saturating_sub(1);
+        for chunk in self.chunks.range(first.min(self.chunks.len())..) {
+            looked_at += 1;
+            if looked_at > looked_at_max {
+                return (found, Some(chunk.offset()));
+            }
+            if !segments.iter().any(|segment| chunk.touches(*segment)) {
+                continue;
+            }
+            looked_at += chunk.len();
+            let all = (0..chunk.len()).filter_map(|at| chunk.get(at));
+            let wanted = all.filter(|one| one.extent.live > 0 && segments.contains(&one.extent.place.segment));
+            found.extend(wanted.map(|one| self.whole(one)).filter(|extent| extent.first_offset >= offset));
+        }
+        (found, None)
+    }
+
+    /// A frame was copied: it is at the new place, unless it has left the old one.
+    pub(crate) fn relocate(&mut self, first_offset: u64, from: Place, to: Place) {
+        if let Some((chunk, at, extent)) = self.exact(first_offset).filter(|(.., extent)| extent.place == from) {
+            self.put(chunk, at, &extent, Extent { place: to, ..extent });
+        }
     }
 
     /// One record of the extent is settled by everyone.
     pub(crate) fn settle_one(&mut self, offset: u64) {
-        let Some(at) = self.position(offset) else { return };
-        let live = self.all[at].live.saturating_sub(1);
-        self.set_live_at(at, live);
+        if let Some((chunk, at, extent)) = self.position(offset) {
+            self.set_live_at(chunk, at, extent, extent.live.saturating_sub(1));
+        }
     }
 
     /// How many records of the extent some target has not settled.
     pub(crate) fn set_live(&mut self, first_offset: u64, live: u32) {
-        if let Some(at) = self.position(first_offset) {
-            self.set_live_at(at, live);
+        if let Some((chunk, at, extent)) = self.position(first_offset) {
+            self.set_live_at(chunk, at, extent, live);
         }
     }
 
-    fn set_live_at(&mut self, at: usize, live: u32) {
-        let before = self.all[at];
+    fn set_live_at(&mut self, chunk: usize, at: usize, before: Extent, live: u32) {
+        let after = Extent { live, ..before };
         if (before.live == 0) != (live == 0) {
-            self.uncount(&before);
-            self.all[at].live = live;
-            let after = self.all[at];
-            self.count(&after);
+            self.put(chunk, at, &before, after);
         } else {
-            self.all[at].live = live;
+            self.chunks[chunk].replace(at, &after);
         }
     }
 
@@ -153,7 +267,10 @@ impl Extents {
         let segment = self.segments.entry(extent.place.segment).or_default();
         segment.extents += 1;
         if extent.live > 0 {
+            let bytes = log_bytes(u64::from(extent.place.bytes));
             segment.live += 1;
+            segment.live_bytes += bytes;
+            self.needed_bytes += bytes;
             self.live_bytes += u64::from(extent.place.bytes);
         }
     }
@@ -162,21 +279,31 @@ impl Extents {
         if let Some(segment) = self.segments.get_mut(&extent.place.segment) {
             segment.extents -= 1;
             if extent.live > 0 {
+                let bytes = log_bytes(u64::from(extent.place.bytes));
                 segment.live -= 1;
+                segment.live_bytes -= bytes;
+                self.needed_bytes -= bytes;
                 self.live_bytes -= u64::from(extent.place.bytes);
             }
         }
     }
 
-    /// A frame with dead letters must be kept.
-    pub(crate) fn hold(&mut self, segment: u64) {
-        self.segments.entry(segment).or_default().live += 1;
+    /// A dead letter must be kept, which takes so many bytes of the segment.
+    pub(crate) fn hold(&mut self, segment: u64, bytes: u64) {
+        let segment = self.segments.entry(segment).or_default();
+        segment.live += 1;
+        segment.live_bytes += bytes;
+        self.needed_bytes += bytes;
+        self.held_bytes += bytes;
     }
 
     /// It need not be kept any more.
-    pub(crate) fn unhold(&mut self, segment: u64) {
-        if let Some(segment) = self.segments.get_mut(&segment) {
-            segment.live = segment.live.saturating_sub(1);
+    pub(crate) fn unhold(&mut self, segment: u64, bytes: u64) {
+        if let Some(segment) = self.segments.get_mut(&segment).filter(|segment| segment.live > 0) {
+            segment.live -= 1;
+            segment.live_bytes = segment.live_bytes.saturating_sub(bytes);
+            self.needed_bytes = self.needed_bytes.saturating_sub(bytes);
+            self.held_bytes = self.held_bytes.saturating_sub(bytes);
         }
     }
 
@@ -185,71 +312,69 @@ impl Extents {
         self.live_bytes
     }
 
+    /// Bytes of dead letters.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    /// Bytes that everything that must be kept takes in the log.
+    pub(crate) fn needed_bytes(&self) -> u64 {
+        self.needed_bytes
+    }
+
     /// Segments that must be kept.
     pub(crate) fn live_segments(&self) -> impl Iterator<Item = u64> {
         self.segments.iter().filter(|(_, segment)| segment.live > 0).map(|(id, _)| *id)
     }
 
-    /// Forgets the frames of a segment that is given back.
-    pub(crate) fn release(&mut self, segment: u64) {
-        let Some(mut left) = self.segments.remove(&segment).map(|segment| segment.extents) else { return };
-        while left > 0 && self.all.front().is_some_and(|extent| extent.place.segment == segment) {
-            self.all.pop_front();
-            left -= 1;
+    /// What of a segment is needed.
+    pub(crate) fn usage(&self, segment: u64) -> SegmentUse {
+        self.segments.get(&segment).copied().unwrap_or_default()
+    }
+
+    /// Forgets frames of a segment that is given back: some of them, from a chunk on. Answers from which
+    /// chunk to go on; none when the segment is forgotten.
+    pub(crate) fn release(&mut self, segment: u64, from: usize, chunks_max: usize) -> Option<usize> {
+        let mut left = self.usage(segment).extents;
+        let (mut at, mut looked_at) = (from, 0);
+        while left > 0 && at < self.chunks.len() {
+            if looked_at == chunks_max {
+                return Some(at);
+            }
+            looked_at += 1;
+            if !self.chunks[at].touches(segment) {
+                at += 1;
+                continue;
+            }
+            let (delays, restricted) = (&mut self.delays, &mut self.restricted);
+            let dropped = self.chunks[at].drop_segment(segment, |first_offset| {
+                delays.remove(&first_offset);
+                restricted.remove(&first_offset);
+            });
+            left -= dropped.min(left);
+            self.count -= dropped;
+            if let Some(usage) = self.segments.get_mut(&segment) {
+                usage.extents = left;
+            }
+            if self.chunks[at].len() == 0 {
+                self.chunks.remove(at);
+            } else {
+                at += 1;
+            }
         }
-        if left > 0 {
-            self.all.retain(|extent| extent.place.segment != segment);
-        }
-        let first = self.all.front().map_or(u64::MAX, |extent| extent.first_offset);
-        self.delays.retain(|first_offset, _| *first_offset >= first);
+        self.segments.remove(&segment);
+        None
     }
 
     /// How many there are.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.all.len()
+    pub(crate) fn len(&self) -> u64 {
+        self.count
     }
 }
+
+/// Frames that one slice looks at where it goes by chunks.
+pub(crate) const SLICE_CHUNKS: usize = crate::limits::SLICE_FRAMES_MAX / CHUNK_FRAMES_MAX;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub(crate) mod tests {
-    use super::*;
-
-    pub(crate) fn extent(first_offset: u64, count: u32, segment: u64) -> Extent {
-        let place = Place { segment, position: 0, bytes: 10, log_sequence: first_offset };
-        Extent { first_offset, first_sequence: 0, place, count, live: count, only: ALL_TARGETS, redriven: false }
-    }
-
-    #[test]
-    fn an_offset_is_found_and_a_hole_is_none() {
-        let mut extents = Extents::default();
-        for (first, count) in [(0, 5), (5, 1), (10, 3)] {
-            extents.insert(extent(first, count, 1));
-        }
-        assert_eq!(extents.find(4).unwrap().first_offset, 0);
-        assert_eq!(extents.find(5).unwrap().first_offset, 5);
-        assert!(extents.find(6).is_none() && extents.find(13).is_none());
-        assert_eq!(extents.at_or_after(6).unwrap().first_offset, 10);
-        assert_eq!(extents.from(5).count(), 2);
-    }
-
-    #[test]
-    fn i09_a_segment_is_in_use_until_the_last_record_is_settled_and_no_dead_letter_is_in_it() {
-        let mut extents = Extents::default();
-        extents.insert(extent(0, 2, 1));
-        extents.insert(extent(2, 1, 2));
-        extents.hold(1);
-        assert_eq!(extents.live_bytes(), 20);
-        extents.settle_one(0);
-        extents.settle_one(1);
-        assert_eq!((extents.live_bytes(), extents.live_segments().collect::<Vec<_>>()), (10, vec![1, 2]));
-        extents.unhold(1);
-        assert_eq!(extents.live_segments().collect::<Vec<_>>(), vec![2]);
-        extents.insert(Extent { place: extent(2, 1, 3).place, ..extent(2, 1, 3) });
-        assert_eq!((extents.live_segments().collect::<Vec<_>>(), extents.len()), (vec![3], 2));
-        extents.release(1);
-        assert!(extents.find(0).is_none());
-        assert_eq!((extents.find(2).unwrap().place.segment, extents.len()), (3, 1));
-    }
-}
+pub(crate) mod tests;

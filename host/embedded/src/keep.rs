@@ -4,6 +4,7 @@
 //! In: the state of all namespaces, now and then. Out: snapshot files, released segments.
 
 use crate::commit::Ticket;
+use crate::extents::SLICE_CHUNKS;
 use crate::letters::expire;
 use crate::shared::{Namespace, Shared};
 use crate::snapshot::{put_head, take};
@@ -84,15 +85,28 @@ impl Generations {
             shared.log.segments().iter().any(|s| s.segment == *free && s.sealed && s.last <= *before_as_of)
         });
         for namespace in namespaces {
-            let mut view = namespace.view.lock();
-            let live: BTreeSet<u64> = view.extents.live_segments().collect();
-            free.retain(|segment| !live.contains(segment));
-            // A target that begins with the earliest record from now on finds none of these.
-            free.iter().for_each(|segment| view.extents.release(*segment));
+            free.retain(|segment| forget(namespace, *segment));
         }
         free.iter().for_each(|segment| shared.log.release(*segment));
         free.into_iter().collect()
     }
+}
+
+/// Forgets what a namespace has in a segment, a slice under each lock; false when it needs something of it.
+///
+/// Nobody can need again what is forgotten: a target that begins with the earliest record finds what is left,
+/// and then the segment stays.
+fn forget(namespace: &Namespace, segment: u64) -> bool {
+    let mut from = Some(0);
+    while let Some(at) = from {
+        let mut view = namespace.view.lock();
+        if view.extents.usage(segment).live > 0 {
+            return false;
+        }
+        from = view.extents.release(segment, at, SLICE_CHUNKS);
+        parking_lot::MutexGuard::unlock_fair(view);
+    }
+    true
 }
 
 /// Writes a frame that says nothing, so that the next snapshot is as of a later one: where nobody appends,

@@ -10,7 +10,7 @@ use crate::frame::dead::{self, Letter};
 use crate::frame::fact::Fact;
 use crate::frame::redrive::{self, Redriven};
 use crate::identity::{Identity, dead_letter_id, dead_letter_number};
-use crate::limits::{DEAD_FRAME_BYTES_MAX, LETTERS_AT_ONCE_MAX};
+use crate::limits::{DEAD_FRAME_BYTES_MAX, EXPIRED_AT_ONCE_MAX, EXPIRED_SLICES_MAX, LETTERS_AT_ONCE_MAX};
 use crate::queue::EmbeddedQueue;
 use crate::shared::{Namespace, durable, refused};
 use crate::view::{Landed, View};
@@ -303,12 +303,23 @@ impl EmbeddedQueue {
     }
 }
 
-/// Removes the dead letters whose retention has ended. Answers how many.
+/// Removes the dead letters whose retention has ended, a slice under each lock. Answers how many.
 pub(crate) fn expire(namespace: &Arc<Namespace>, now_ms: u64) -> Result<usize> {
-    let mut view = namespace.view.lock();
-    let Some(retention_ms) = view.policy.as_ref().map(|policy| policy.dlq_retention_ms) else { return Ok(0) };
-    let old = view.dead.died_before(now_ms.saturating_sub(retention_ms), LETTERS_AT_ONCE_MAX);
-    let facts: Vec<Fact> = old.iter().map(|dead| Fact::Expired { dead: *dead }).collect();
-    namespace.shared.apply_lazily(namespace, &mut view, facts)?;
-    Ok(old.len())
+    let mut expired = 0;
+    let mut left = namespace.view.lock().dead.len();
+    for _ in 0..EXPIRED_SLICES_MAX {
+        let mut view = namespace.view.lock();
+        let Some(retention_ms) = view.policy.as_ref().map(|policy| policy.dlq_retention_ms) else { return Ok(0) };
+        let old = view.dead.died_before(now_ms.saturating_sub(retention_ms), EXPIRED_AT_ONCE_MAX);
+        let facts: Vec<Fact> = old.iter().map(|dead| Fact::Expired { dead: *dead }).collect();
+        namespace.shared.apply_lazily(namespace, &mut view, facts)?;
+        parking_lot::MutexGuard::unlock_fair(view);
+        expired += old.len();
+        // Every letter is looked at once a round at most.
+        left = left.saturating_sub(EXPIRED_AT_ONCE_MAX as u64);
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(expired)
 }

@@ -21,7 +21,13 @@ pub const HELD_MAX: usize = 1_000_000;
 /// Records that follow a parked key into the dead letters in one pass: one frame's worth.
 pub const PARKED_AT_ONCE_MAX: usize = 1_000;
 /// Dead letters looked at under one lock: a page of a list, a round of expiry. Ingest waits for that long.
-pub const LETTERS_AT_ONCE_MAX: usize = 4_096;
+pub const LETTERS_AT_ONCE_MAX: usize = 1_024;
+/// Dead letters that one round of expiry buries under one lock, and how often it does so in a round.
+pub const EXPIRED_AT_ONCE_MAX: usize = 256;
+/// See [`EXPIRED_AT_ONCE_MAX`]: beyond, the rest of them wait for the next round.
+pub const EXPIRED_SLICES_MAX: usize = 64;
+/// Frames that housekeeping goes over under one lock where it only looks at numbers: well below a millisecond.
+pub const SLICE_FRAMES_MAX: usize = 16_384;
 /// Records that one pass of a lease looks at under one lock, in a namespace with order by key, where most of
 /// them may wait behind others. Ingest waits for that long.
 pub const PASS_RECORDS_MAX: usize = 4_096;

@@ -10,7 +10,7 @@ use crate::frame::append::Delay;
 use crate::frame::attempt::Attempts;
 use crate::frame::fact::Spent;
 use crate::runs::Runs;
-use crate::spread::SpreadMap;
+use crate::spread::{SpreadMap, StillMap};
 use std::collections::BTreeSet;
 use walhost_core::TargetName;
 use walhost_core::inspect::State;
@@ -60,7 +60,7 @@ pub(crate) struct Progress {
     pub ended: bool,
     pub counters: Accounting,
     pub settled: Runs,
-    pub tried: SpreadMap<u64, Tried>,
+    pub tried: StillMap<u64, Tried>,
     /// The next offset that was never handed out.
     pub cursor: u64,
     /// Below it, offsets past the cursor may have been handed out before.
@@ -90,7 +90,7 @@ impl Progress {
             ended: false,
             counters: Accounting::default(),
             settled: Runs::from_floor(from),
-            tried: SpreadMap::default(),
+            tried: StillMap::default(),
             cursor: from,
             rewound_until: 0,
             ready: BTreeSet::new(),
@@ -232,7 +232,7 @@ impl Progress {
         self.tried = old.tried;
         let settled = &self.settled;
         self.tried.retain(|offset, _| !settled.contains(*offset));
-        for (offset, tried) in &mut self.tried {
+        for (offset, tried) in self.tried.iter_mut() {
             tried.waiting = tried.due_ms > 0;
             if tried.waiting {
                 self.schedule.insert(tried.due_ms, *offset);

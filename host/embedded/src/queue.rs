@@ -243,9 +243,9 @@ impl Queue for EmbeddedQueue {
         let mut view = self.namespace.view.lock();
         let before = view.policy.replace(policy.clone());
         if before.is_some_and(|before| before.ordered != policy.ordered) {
-            let extents = view.extents.clone();
-            let delayed = |offset| extents.find(offset).is_some_and(|extent| extents.delay_of(&extent).is_some());
-            view.targets.iter_mut().for_each(|target| target.rewind(delayed));
+            let View { targets, extents, .. } = &mut *view;
+            let delayed = |offset| extents.find(offset).is_some_and(|extent| extent.delayed);
+            targets.iter_mut().for_each(|target| target.rewind(delayed));
         }
         drop(view);
         self.namespace.wake();

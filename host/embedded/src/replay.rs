@@ -108,9 +108,7 @@ impl Replay for Recovery {
             DEAD => {
                 for number in head.first_offset..head.first_offset.saturating_add(u64::from(head.count)) {
                     view.next_dead = view.next_dead.max(number.saturating_add(1));
-                    if let Some(dead) = view.dead.get_mut(number) {
-                        dead.place = Some(place);
-                    }
+                    view.dead.place(number, place, (number - head.first_offset) as u32, head.count);
                 }
             }
             _ => {}

@@ -2,20 +2,20 @@
 //!
 //! In: offsets that are settled. Out: what is not, in order.
 
-use std::collections::BTreeMap;
+use imbl::OrdMap;
 
 /// Settled offsets: everything below the floor, and the runs above it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Runs {
     floor: u64,
     /// Start to end (exclusive); never empty, never touching each other or the floor.
-    above: BTreeMap<u64, u64>,
+    above: OrdMap<u64, u64>,
 }
 
 impl Runs {
     /// Everything below `floor` is in it.
     pub(crate) fn from_floor(floor: u64) -> Runs {
-        Runs { floor, above: BTreeMap::new() }
+        Runs { floor, above: OrdMap::new() }
     }
 
     /// All below is in it.
@@ -35,13 +35,13 @@ impl Runs {
 
     /// True when the offset is in it.
     pub(crate) fn contains(&self, offset: u64) -> bool {
-        offset < self.floor || self.above.range(..=offset).next_back().is_some_and(|(_, end)| offset < *end)
+        offset < self.floor || self.above.get_prev(&offset).is_some_and(|(_, end)| offset < *end)
     }
 
     /// The first offset at or after this one that is not in it.
     pub(crate) fn first_missing(&self, offset: u64) -> u64 {
         let offset = offset.max(self.floor);
-        match self.above.range(..=offset).next_back() {
+        match self.above.get_prev(&offset) {
             Some((_, end)) if offset < *end => *end,
             _ => offset,
         }
@@ -52,7 +52,7 @@ impl Runs {
         let mut missing = 0;
         let mut at = self.first_missing(start);
         while at < end {
-            let next = self.above.range(at..).next().map_or(end, |(start, _)| (*start).min(end));
+            let next = self.above.get_next(&at).map_or(end, |(start, _)| (*start).min(end));
             missing += next - at;
             at = self.first_missing(next);
         }
@@ -75,13 +75,17 @@ impl Runs {
         }
         let mut start = start.max(self.floor);
         let mut end = end;
-        if let Some((before, before_end)) = self.above.range(..start).next_back().map(|(s, e)| (*s, *e))
+        let before = start.checked_sub(1).and_then(|before| self.above.get_prev(&before)).map(|(s, e)| (*s, *e));
+        if let Some((before, before_end)) = before
             && before_end >= start
         {
             start = before;
             end = end.max(before_end);
         }
-        while let Some((after, after_end)) = self.above.range(start..=end).next().map(|(s, e)| (*s, *e)) {
+        while let Some((after, after_end)) = self.above.get_next(&start).map(|(s, e)| (*s, *e)) {
+            if after > end {
+                break;
+            }
             self.above.remove(&after);
             end = end.max(after_end);
         }

@@ -9,6 +9,9 @@ use walhost_core::random::mix;
 
 /// A map keyed by numbers.
 pub(crate) type SpreadMap<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
+/// The same, to be taken as it is at one moment without a copy: for what snapshots hold.
+pub(crate) type StillMap<K, V> =
+    imbl::GenericHashMap<K, V, BuildHasherDefault<Spread>, imbl::shared_ptr::DefaultSharedPtr>;
 /// A set of numbers.
 pub(crate) type SpreadSet<K> = HashSet<K, BuildHasherDefault<Spread>>;
 

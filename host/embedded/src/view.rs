@@ -14,7 +14,8 @@ use crate::frame::redrive::Redriven;
 use crate::history::{Finished, History};
 use crate::idempotency::{First, Keys};
 use crate::progress::{Progress, Tried};
-use std::collections::{BTreeMap, HashMap};
+use crate::spread::StillMap;
+use std::collections::BTreeMap;
 use walhost_core::queue::{Done, QueuePolicy};
 use walhost_core::{NamespaceName, TargetName};
 use walhost_log::Place;
@@ -47,9 +48,9 @@ pub(crate) struct View {
     pub keys: Keys,
     pub history: History,
     /// First offset and target of a record that was appended again, to its present offset.
-    pub moved: HashMap<(u64, u16), u64>,
+    pub moved: StillMap<(u64, u16), u64>,
     /// And back.
-    pub origins: HashMap<u64, u64>,
+    pub origins: StillMap<u64, u64>,
     /// Bytes of appends that are on their way.
     pub reserved_bytes: u64,
     /// Records that some target has not settled.
@@ -89,8 +90,8 @@ impl View {
             dead: DeadLetters::default(),
             keys: Keys::default(),
             history: History::default(),
-            moved: HashMap::new(),
-            origins: HashMap::new(),
+            moved: StillMap::default(),
+            origins: StillMap::default(),
             reserved_bytes: 0,
             backlog_records: 0,
             lost: 0,
@@ -119,6 +120,7 @@ impl View {
             live: 0,
             only: meta.only,
             redriven: false,
+            delayed: meta.delay.is_some(),
         };
         self.given(&landed, meta.delay.is_some());
         if landed.first_offset < self.applied {
@@ -330,7 +332,7 @@ impl View {
         if let Some(place) = dead.place
             && !self.replaying
         {
-            self.extents.unhold(place.segment);
+            self.extents.unhold(place.segment, dead.log_bytes());
         }
         Some(dead)
     }
@@ -340,8 +342,8 @@ impl View {
         for (index, letter) in letters.iter().enumerate() {
             let number = first + index as u64;
             self.next_dead = self.next_dead.max(number + 1);
-            if let Some(known) = self.dead.get_mut(number) {
-                known.place = Some(place);
+            if self.dead.get(number).is_some() {
+                self.dead.place(number, place, index as u32, letters.len() as u32);
                 continue;
             }
             if self.end(letter.target, letter.offset).is_none() {
@@ -353,10 +355,11 @@ impl View {
             if let Some(hash) = letter.parks {
                 progress.let_all_go(hash);
             }
-            self.dead.insert(number, Dead::new(letter, place, index as u32, letters.len() as u32));
+            let dead = Dead::new(letter, place, index as u32, letters.len() as u32);
             if !self.replaying {
-                self.extents.hold(place.segment);
+                self.extents.hold(place.segment, dead.log_bytes());
             }
+            self.dead.insert(number, dead);
         }
     }
 
@@ -371,6 +374,7 @@ impl View {
             live: 0,
             only: target,
             redriven: true,
+            delayed: false,
         };
         self.next_offset = self.next_offset.max(extent.end());
         if landed.first_offset < self.applied {
@@ -401,12 +405,30 @@ impl View {
         self.extents.insert(extent);
     }
 
+    /// A frame with records was copied. Whoever reads it from now on reads the copy.
+    pub(crate) fn copied(&mut self, first_offset: u64, from: Place, to: Place) {
+        self.extents.relocate(first_offset, from, to);
+    }
+
+    /// Dead letters that were in one frame were copied into another.
+    pub(crate) fn copied_letters(&mut self, first: u64, count: u32, from: Place, to: Place) {
+        for index in 0..count {
+            let number = first + u64::from(index);
+            let Some(before) = self.dead.get(number).filter(|dead| dead.place == Some(from)) else { continue };
+            self.extents.unhold(from.segment, before.log_bytes());
+            if let Some(dead) = self.dead.place(number, to, index, count) {
+                self.extents.hold(to.segment, dead.log_bytes());
+            }
+        }
+    }
+
     /// A frame that the snapshot knows is at this place.
     pub(crate) fn place(&mut self, landed: Landed, redriven: bool) {
         let Landed { first_offset, count, first_sequence, place } = landed;
         self.next_offset = self.next_offset.max(first_offset + u64::from(count));
         let only = crate::frame::ALL_TARGETS;
-        self.extents.insert(Extent { first_offset, first_sequence, place, count, live: 0, only, redriven });
+        let extent = Extent { first_offset, first_sequence, place, count, live: 0, only, redriven, delayed: false };
+        self.extents.insert(extent);
     }
 
     /// All frames were replayed: what is not durable is made anew, holes are closed, and the counters are
@@ -432,6 +454,8 @@ impl View {
             target.exclude(at, self.applied);
             let missing = target.counters.pending.saturating_sub(open);
             target.counters.accepted -= missing;
+            // The frame itself was lost to damage, its copy was not, and nobody had counted it.
+            target.counters.accepted += open.saturating_sub(target.counters.pending);
             target.counters.pending = open;
             lost += missing;
             target.rebuild();
@@ -441,11 +465,11 @@ impl View {
                 }
             }
         }
-        let letters: Vec<(u64, u16, Option<Place>)> =
-            self.dead.from(0).map(|(n, dead)| (n, dead.target, dead.place)).collect();
-        for (number, target, place) in letters {
+        let letters: Vec<(u64, u16, Option<Place>, u64)> =
+            self.dead.from(0).map(|(n, dead)| (n, dead.target, dead.place, dead.log_bytes())).collect();
+        for (number, target, place, bytes) in letters {
             match place {
-                Some(place) => self.extents.hold(place.segment),
+                Some(place) => self.extents.hold(place.segment, bytes),
                 None => {
                     self.dead.remove(number);
                     if let Some(progress) = self.progress(target) {

@@ -5,13 +5,13 @@ use crate::dead_letters::DeadLetters;
 
 pub(super) const SECTION: Section = Section {
     name: "dead",
-    version: 1,
+    version: 2,
     take: |view| {
-        if view.dead.is_empty() {
+        let still = view.dead.still();
+        if still.is_empty() {
             return None;
         }
-        let dead = view.dead.clone();
-        Some(Box::new(move |writer| dead.put(writer)))
+        Some(Box::new(move |writer| still.put(writer)))
     },
     get: |reader, view| {
         view.dead = DeadLetters::read(reader)?;

@@ -7,20 +7,19 @@ pub(super) const SECTION: Section = Section {
     name: "extents",
     version: 1,
     take: |view| {
-        let restricted: Vec<(u64, u16)> = view.extents.restricted().collect();
-        let delays: Vec<(u64, Delay)> = view.extents.delays().collect();
+        let (restricted, delays) = view.extents.besides();
         if restricted.is_empty() && delays.is_empty() {
             return None;
         }
         Some(Box::new(move |writer| {
             writer.u64(restricted.len() as u64);
-            for (first_offset, only) in restricted {
-                writer.u64(first_offset);
-                writer.u32(u32::from(only));
+            for (first_offset, only) in &restricted {
+                writer.u64(*first_offset);
+                writer.u32(u32::from(*only));
             }
             writer.u64(delays.len() as u64);
-            for (first_offset, delay) in delays {
-                writer.u64(first_offset);
+            for (first_offset, delay) in &delays {
+                writer.u64(*first_offset);
                 writer.u64(delay.due_ms);
                 writer.u64(delay.jitter_ms);
             }

@@ -5,7 +5,7 @@ use crate::codec::{Reader, Writer, corrupt};
 use crate::frame::attempt::Attempts;
 use crate::progress::{Progress, Tried};
 use crate::runs::Runs;
-use crate::spread::SpreadMap;
+use crate::spread::StillMap;
 use walhost_core::queue::Accounting;
 use walhost_core::{Result, TargetName};
 
@@ -36,7 +36,7 @@ struct Kept {
     ended: bool,
     counters: Accounting,
     settled: Runs,
-    tried: SpreadMap<u64, Tried>,
+    tried: StillMap<u64, Tried>,
 }
 
 impl Kept {
