@@ -86,6 +86,8 @@ pub struct OpenReport {
     pub damage: Vec<String>,
     /// Frames of the torn tail that were cut.
     pub torn_frames: u64,
+    /// Whether the process before has ended in order; true for a new directory.
+    pub clean: bool,
 }
 
 /// A namespace in the log that nobody has opened (I11).
@@ -192,7 +194,8 @@ impl Embedded {
         log_options.min_free_bytes = options.min_free_bytes;
         let opened = Log::<Keeper>::open(Arc::clone(&disk), &options.dir.join("wal"), log_options, &mut recovery)?;
         let lost = recovery.finish();
-        let report = OpenReport { lost, damage: std::mem::take(&mut recovery.damage), torn_frames: opened.torn_frames };
+        let damage = std::mem::take(&mut recovery.damage);
+        let report = OpenReport { lost, damage, torn_frames: opened.torn_frames, clean: opened.clean };
         for damage in &report.damage {
             tracing::error!(damage, "the log is damaged");
         }

@@ -13,6 +13,7 @@ use crate::preparer::Preparer;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use group::Group;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use take::Taken;
@@ -59,6 +60,8 @@ pub struct Committer<O: Observer> {
     unproven_since: Option<Duration>,
     /// When room is looked for again while the disk is full.
     retry_at: Duration,
+    /// The log is being closed: its last trailer says so.
+    closing: bool,
 }
 
 impl<O: Observer> Committer<O> {
@@ -74,6 +77,7 @@ impl<O: Observer> Committer<O> {
             durable,
             unproven_since: None,
             retry_at: Duration::ZERO,
+            closing: false,
         }
     }
 
@@ -136,6 +140,20 @@ impl<O: Observer> Committer<O> {
         queue.sleeping = false;
     }
 
+    /// Writes the trailer that says that the log was closed: at the end of the active segment, or of one that
+    /// holds nothing else when the last one is sealed already.
+    fn seal_log(&mut self) -> io::Result<()> {
+        self.closing = true;
+        if self.active.is_none() && self.rotate(true).is_err() {
+            return Ok(());
+        }
+        if self.active.as_ref().is_some_and(|active| active.frames == 0) {
+            self.lay_out(&[], &[]);
+            self.write()?;
+        }
+        self.seal()
+    }
+
     fn observer(&self) -> &O {
         self.observer.as_deref().expect("an observer is attached before the first step")
     }
@@ -144,12 +162,13 @@ impl<O: Observer> Committer<O> {
         self.shared.queue.lock().state = state;
     }
 
-    /// Seals the active segment, so that the next open need not scan it, and gives the directory back.
+    /// Seals the active segment, so that the next open need not scan it and knows that the log was closed,
+    /// and gives the directory back.
     fn finish(&mut self) {
         let state = self.shared.queue.lock().state;
-        if state != State::ReadOnly && self.active.as_ref().is_some_and(|active| active.frames > 0) {
+        if state != State::ReadOnly {
             // What fails here was durable before: the next open scans the segment instead.
-            drop(self.seal());
+            drop(self.seal_log());
         }
         self.active = None;
         self.set_state(State::Closed);

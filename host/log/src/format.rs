@@ -36,6 +36,9 @@ pub(crate) const KIND_RELEASE: u8 = 0xF3;
 /// Lists the segments that count, twice in the first commit of a segment that begins no epoch.
 pub(crate) const KIND_ROSTER: u8 = 0xF4;
 
+/// `view` of the trailer with which a log is closed; 0 in every other one.
+pub(crate) const TRAILER_CLOSING: u32 = 1;
+
 /// First bytes of every head after its check sum: magic and version.
 const MARK: [u8; 3] = [0xA5, 0x57, VERSION];
 

@@ -88,6 +88,8 @@ pub struct Report {
     pub unproven_frames: u64,
     /// Frames behind it that are not: the torn tail that the next open cuts.
     pub torn_frames: u64,
+    /// Whether the last process has closed the log; see `Opened::clean`.
+    pub clean: bool,
     /// Files that hold nothing: a crash came while they were made ready.
     pub blank: Vec<String>,
     /// Files that an earlier open has set aside.
@@ -135,6 +137,7 @@ impl Inspector {
             last: self.verdict.last_counting,
             unproven_frames: self.verdict.copies.len() as u64,
             torn_frames: self.verdict.torn_frames,
+            clean: self.verdict.clean,
             blank: self.survey.blank.iter().map(|(name, _)| name.clone()).collect(),
             set_aside: self.set_aside.clone(),
             damage,

@@ -33,6 +33,9 @@ pub struct Opened<O: Observer> {
     pub damage: Vec<Damage>,
     /// Frames of the torn tail that were cut.
     pub torn_frames: u64,
+    /// Whether the last process has closed the log, as far as is known: true also for a log that is new;
+    /// false after a kill, a crash, a log that was read-only at its end, and damage to the closing mark.
+    pub clean: bool,
 }
 
 /// One segment that holds frames that count.

@@ -77,7 +77,8 @@ pub(crate) fn open<O: Observer>(
     }
     let log = Arc::new(Log { shared: Arc::clone(&shared) });
     let preparer = Preparer { shared };
-    Ok(Opened { epoch, log, committer, preparer, damage, torn_frames: verdict.torn_frames })
+    let Verdict { torn_frames, clean, .. } = verdict;
+    Ok(Opened { epoch, log, committer, preparer, damage, torn_frames, clean })
 }
 
 /// Takes the sole right to the directory.

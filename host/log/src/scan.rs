@@ -3,8 +3,8 @@
 //! In: bytes, a salt. Out: frames in order; gaps with the log sequence numbers that are missing.
 
 use crate::format::{
-    ALIGN_BYTES, DATA_START, HEAD_BYTES, KIND_FOOTER, KIND_TRAILER, ReadHead, Row, SECTOR_BYTES, align_commit,
-    align_frame,
+    ALIGN_BYTES, DATA_START, HEAD_BYTES, KIND_FOOTER, KIND_TRAILER, ReadHead, Row, SECTOR_BYTES, TRAILER_CLOSING,
+    align_commit, align_frame,
 };
 use crate::frame::{FrameHead, KIND_RESERVED_FROM, Place};
 use crate::segment::{ReadFault, Segment};
@@ -174,8 +174,15 @@ fn ended(frame: &Found) -> bool {
     frame.head.kind == KIND_TRAILER
 }
 
-/// The rows of a segment's footer; `Ok(None)` when it has none that can be believed.
-pub(crate) fn read_footer(segment: &Segment) -> io::Result<Option<Vec<Row>>> {
+/// What a segment's footer says.
+pub(crate) struct Footer {
+    pub(crate) rows: Vec<Row>,
+    /// True when the log was closed with it: nothing came after.
+    pub(crate) closing: bool,
+}
+
+/// A segment's footer; `Ok(None)` when it has none that can be believed.
+pub(crate) fn read_footer(segment: &Segment) -> io::Result<Option<Footer>> {
     let Some(last_sector) = segment.bytes.checked_sub(SECTOR_BYTES as u32) else {
         return Ok(None);
     };
@@ -192,7 +199,10 @@ pub(crate) fn read_footer(segment: &Segment) -> io::Result<Option<Vec<Row>>> {
     let place =
         Place { segment: segment.id(), position, bytes: footer.head.bytes, log_sequence: footer.head.log_sequence };
     match segment.read(place) {
-        Ok((head, body)) => Ok(Row::decode_all(&head, &body, segment.bytes)),
+        Ok((head, body)) => {
+            let rows = Row::decode_all(&head, &body, segment.bytes);
+            Ok(rows.map(|rows| Footer { rows, closing: trailer.head.view == TRAILER_CLOSING }))
+        }
         Err(ReadFault::Disk(error)) => Err(error),
         Err(ReadFault::Head | ReadFault::Body) => Ok(None),
     }

@@ -73,6 +73,7 @@ pub(crate) struct Running {
     pub(crate) told: Arc<Told>,
     pub(crate) kept: Kept,
     pub(crate) opened: (u32, u64),
+    pub(crate) clean: bool,
 }
 
 impl Rig {
@@ -93,8 +94,8 @@ impl Rig {
         let mut opened = Log::<Told>::open(disk, &self.dir, self.options.clone(), &mut kept)?;
         let told = Arc::new(Told::default());
         opened.committer.attach(Arc::clone(&told));
-        let Opened { epoch, log, committer, preparer, torn_frames, .. } = opened;
-        Ok(Running { log, committer, preparer, told, kept, opened: (epoch, torn_frames) })
+        let Opened { epoch, log, committer, preparer, torn_frames, clean, .. } = opened;
+        Ok(Running { log, committer, preparer, told, kept, opened: (epoch, torn_frames), clean })
     }
 }
 
@@ -170,6 +171,45 @@ fn what_is_committed_is_read_back_and_replayed_in_order_after_close_and_after_a_
     assert!(head.origin < head.log_sequence, "not proven before the crash: copied");
     assert_eq!(read, &body(20, 10));
     assert_eq!(&third.log.read(*place).unwrap().1, read);
+}
+
+#[test]
+fn an_open_knows_whether_the_last_process_has_closed_the_log() {
+    let rig = Rig::new(21);
+    let mut first = rig.open();
+    assert!(first.clean, "a new directory");
+    first.submit(0, 100, Urgency::Now);
+    first.settle();
+    rig.disk.kill();
+    let killed = rig.open();
+    assert!(!killed.clean);
+    killed.submit(1, 100, Urgency::Now);
+    killed.close();
+    // An open that never got its fence done changes nothing; one that did was not closed.
+    rig.disk.stop_after(5);
+    assert!(rig.try_open().is_err());
+    rig.disk.crash();
+    let mut rolled = rig.open();
+    assert!(rolled.clean);
+    rolled.submit(2, 100, Urgency::Now);
+    rolled.settle();
+    rolled.log.roll();
+    rolled.settle();
+    rig.disk.crash();
+    let mut sealed = rig.open();
+    assert!(!sealed.clean, "a footer alone is not the end of a log");
+    sealed.log.roll();
+    sealed.settle();
+    assert!(sealed.log.segments().iter().all(|segment| segment.sealed));
+    sealed.close();
+    let last = rig.open();
+    assert!(last.clean && numbers(&last.kept) == [0, 1, 2], "sealed before it was closed");
+    rig.disk.fail_syncs(0, 9);
+    last.submit(3, 100, Urgency::Now);
+    last.close();
+    rig.disk.fail_syncs(0, 0);
+    rig.disk.crash();
+    assert!(!rig.open().clean, "read-only at its end");
 }
 
 #[test]

@@ -56,7 +56,7 @@ impl<O: Observer> Committer<O> {
             return;
         }
         self.begin_group();
-        self.group.end(self.durable, 0);
+        self.group.end(self.durable);
         match self.write() {
             Ok(()) => self.shared.stats.lock().commits_idle += 1,
             Err(error) => self.give_up(Vec::new(), &error),
@@ -129,7 +129,7 @@ impl<O: Observer> Committer<O> {
         });
     }
 
-    fn lay_out(&mut self, frames: &[Waiting<O::Context>], releases: &[u64]) -> Vec<Place> {
+    pub(super) fn lay_out(&mut self, frames: &[Waiting<O::Context>], releases: &[u64]) -> Vec<Place> {
         let list = self.active.as_ref().is_some_and(|active| active.frames == 0).then(|| self.roster());
         self.begin_group();
         if let Some(roster) = &list {
@@ -149,7 +149,7 @@ impl<O: Observer> Committer<O> {
             let fields = OwnFields { view: 2, first_sequence: self.next, ..OwnFields::default() };
             self.group.add_own(KIND_ROSTER, fields, roster.encode(), true);
         }
-        self.group.end(self.durable, 0);
+        self.group.end(self.durable);
         places
     }
 

@@ -34,7 +34,7 @@ impl<O: Observer> Committer<O> {
             places.push(self.group.add(*head, true, crc(body), std::slice::from_ref(body)));
         }
         self.group.add_own(KIND_FENCE, OwnFields { view: 2, ..fields }, roster.encode(), true);
-        self.group.end(self.durable, 0);
+        self.group.end(self.durable);
         let active = self.active.as_ref().expect("activated above");
         if active.position as usize + self.group.bytes() > active.segment.bytes as usize {
             self.abandon();

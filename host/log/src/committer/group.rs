@@ -3,7 +3,8 @@
 //! In: heads and parts in order. Out: the slices of one write, and the rows of its frames.
 
 use crate::format::{
-    HEAD_BYTES, KIND_TRAILER, Row, SECTOR_BYTES, align_commit, align_frame, crc_of_parts, encode_head,
+    HEAD_BYTES, KIND_TRAILER, Row, SECTOR_BYTES, TRAILER_CLOSING, align_commit, align_frame, crc_of_parts,
+    encode_head,
 };
 use crate::frame::{FrameHead, Place};
 use crate::limits;
@@ -120,10 +121,15 @@ impl Group {
         self.pad_to(align_commit(self.bytes));
     }
 
-    /// Ends the commit with its trailer: `proven` is durable, and the segment's footer, when this commit is
-    /// it, begins at `footer`.
-    pub(crate) fn end(&mut self, proven: u64, footer: u32) {
-        let fields = OwnFields { view: 0, first_offset: proven, count: self.own, first_sequence: u64::from(footer) };
+    /// Ends the commit with its trailer: `proven` is durable.
+    pub(crate) fn end(&mut self, proven: u64) {
+        self.end_sealed(proven, 0, false);
+    }
+
+    /// The same, of the commit of the segment's footer, which begins at `footer`; `closing`: and of the log.
+    pub(crate) fn end_sealed(&mut self, proven: u64, footer: u32, closing: bool) {
+        let view = if closing { TRAILER_CLOSING } else { 0 };
+        let fields = OwnFields { view, first_offset: proven, count: self.own, first_sequence: u64::from(footer) };
         self.add_own(KIND_TRAILER, fields, Vec::new(), false);
         self.pad_to_sector();
         self.flush();

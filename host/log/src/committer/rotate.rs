@@ -91,7 +91,7 @@ impl<O: Observer> Committer<O> {
         self.begin_group();
         self.group.add_own(KIND_FOOTER, fields, rows, true);
         self.group.pad_to_sector();
-        self.group.end(self.durable, footer);
+        self.group.end_sealed(self.durable, footer, self.closing);
         let written = self.write();
         let active = self.active.as_mut().expect("still there");
         if let Err(error) = written {

@@ -27,8 +27,8 @@ impl<'a> Teller<'a> {
     pub(crate) fn segment(&mut self, segment: &Segment) -> Result<()> {
         let failed = |error| super::failed(error, "a segment cannot be read").with("file", &segment.name);
         let range = segment.range();
-        if let Some(rows) = read_footer(segment).map_err(failed)? {
-            for row in rows.iter().filter(|row| row.head.log_sequence <= range.last) {
+        if let Some(footer) = read_footer(segment).map_err(failed)? {
+            for row in footer.rows.iter().filter(|row| row.head.log_sequence <= range.last) {
                 if row.head.kind < KIND_RESERVED_FROM {
                     let place = place(segment.id(), &row.head, row.position);
                     self.frame(&row.head, place, || read_body(segment, place, &row.head))?;

@@ -38,6 +38,8 @@ pub(crate) struct Verdict {
     pub(crate) damage: Vec<Damage>,
     /// Frames of the torn tail.
     pub(crate) torn_frames: u64,
+    /// The last process has closed the log, or there was none.
+    pub(crate) clean: bool,
 }
 
 /// A segment's frames, all of them.
@@ -46,10 +48,12 @@ pub(crate) struct Contents {
     bytes: Vec<u8>,
     /// The last log sequence number that its footer lists, when it has one.
     pub(crate) sealed: Option<u64>,
+    /// True when the log was closed with that footer.
+    closing: bool,
 }
 
 pub(crate) fn judge(survey: &Survey) -> io::Result<Verdict> {
-    let mut verdict = Verdict::default();
+    let mut verdict = Verdict { clean: true, ..Verdict::default() };
     let mut unused: BTreeSet<u64> = BTreeSet::new();
     let mut epochs: BTreeSet<u32> = BTreeSet::new();
     for surveyed in &survey.segments {
@@ -70,11 +74,14 @@ pub(crate) fn judge(survey: &Survey) -> io::Result<Verdict> {
         // A later commit proves the fence; else all of its copies must be there.
         let proven = segments.len() > 1 || commits > 1;
         if proven || fence_holds(&contents.found) {
+            verdict.clean = contents.closing;
             verdict.judge_epoch(survey, &segments, &contents, proven)?;
             break;
         }
         unused.extend(segments.iter().map(|s| s.segment.id()));
     }
+    // A file that cannot be read may have been the last one.
+    verdict.clean &= survey.unreadable.is_empty();
     for surveyed in &survey.segments {
         if unused.contains(&surveyed.segment.id()) {
             verdict.spare_now.push(Arc::clone(&surveyed.segment));
@@ -89,15 +96,16 @@ fn epoch_of(surveyed: &Surveyed) -> Option<u32> {
 
 /// All frames of a segment: by its footer when it has one.
 pub(crate) fn contents(segment: &Segment) -> io::Result<Contents> {
-    if let Some(rows) = read_footer(segment)? {
+    if let Some(footer) = read_footer(segment)? {
+        let rows = &footer.rows;
         let found: Vec<Found> =
             rows.iter().map(|row| Found { head: row.head, position: row.position, intact: true }).collect();
         let sealed = rows.last().map(|row| row.head.log_sequence);
-        return Ok(Contents { found, bytes: Vec::new(), sealed });
+        return Ok(Contents { found, bytes: Vec::new(), sealed, closing: footer.closing });
     }
     let bytes = segment.read_up_to(segment.bytes)?;
     let found = scan(&bytes, segment.header.salt);
-    Ok(Contents { found, bytes, sealed: None })
+    Ok(Contents { found, bytes, sealed: None, closing: false })
 }
 
 /// Whether one of the fence's two copies is intact, and all frames that it copied are.
