@@ -14,12 +14,13 @@ use walhost_tests::receiver::Receiver;
 /// Kills of one run; promises.md asks for 100 in CI.
 const KILLS: u64 = 100;
 const RECORDS_PER_POST: u64 = 20;
-/// How long a settlement may be in memory only (50 ms), and how late a busy machine may be with it.
-const SETTLEMENT: Duration = Duration::from_millis(50 + 250);
+/// How long a settlement may be in memory only (50 ms), and how late a machine that stalls may be with it. The
+/// exact bound is shown on simulated time; here the count below is the sharper one.
+const SETTLEMENT: Duration = Duration::from_millis(50 + 950);
 /// Records in flight at most: `concurrency` batches of the 8 records that an http target takes.
 const IN_FLIGHT: usize = 8 * 8;
 /// How long a busy receiver may leave a request unread.
-const ARRIVAL: Duration = Duration::from_millis(400);
+const ARRIVAL: Duration = Duration::from_millis(1_000);
 
 /// What producers know: which ids were acknowledged with which bytes.
 #[derive(Default)]

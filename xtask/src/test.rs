@@ -80,9 +80,20 @@ fn it(filter: Option<&str>) -> anyhow::Result<()> {
     let binary = cargo::build_walhost("dev")?;
     let variables: [(&str, &OsStr); 2] =
         [("WALHOST_BIN", binary.as_os_str()), ("WALHOST_COMPONENTS", components.as_os_str())];
-    let mut arguments = vec!["test", "--workspace", "--test", "it", "--"];
-    arguments.extend(filter);
-    // Each test starts hosts of its own; on few cores more of them at once only blur the figures.
-    arguments.extend(["--test-threads", "2"]);
-    cargo::run(&cargo::root(), &arguments, &variables)
+    let run = |threads: &str, which: &[&str]| {
+        let mut arguments = vec!["test", "--workspace", "--test", "it", "--"];
+        arguments.extend(which);
+        arguments.extend(["--test-threads", threads]);
+        cargo::run(&cargo::root(), &arguments, &variables)
+    };
+    if let Some(filter) = filter {
+        return run("1", &[filter]);
+    }
+    // Each test starts hosts of its own. Those that load the machine on purpose, or judge by time, run alone.
+    let others: Vec<&str> = ALONE.iter().flat_map(|module| ["--skip", module]).collect();
+    run("2", &others)?;
+    run("1", &ALONE)
 }
+
+/// Modules of tests that want the machine for themselves.
+const ALONE: [&str; 2] = ["crash::", "hostile::"];

@@ -3,6 +3,8 @@
 //!
 //! In: SIGTERM and the drain time. Out: three moments that everyone can wait for.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +15,8 @@ const LINGER: Duration = Duration::from_millis(100);
 /// Shared by all who have to end.
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
+    /// What every request asks: a token takes a lock to be asked, and all connections share it.
+    has_begun: Arc<AtomicBool>,
     begun: CancellationToken,
     late: CancellationToken,
     over: CancellationToken,
@@ -21,12 +25,13 @@ pub struct Drain {
 impl Drain {
     /// Begins. Idempotent.
     pub fn begin(&self) {
+        self.has_begun.store(true, Ordering::Release);
         self.begun.cancel();
     }
 
     /// Bodies that have not come are refused from now on.
     pub fn hurry(&self) {
-        self.begun.cancel();
+        self.begin();
         self.late.cancel();
     }
 
@@ -38,7 +43,7 @@ impl Drain {
 
     /// True from `begin` on.
     pub fn has_begun(&self) -> bool {
-        self.begun.is_cancelled()
+        self.has_begun.load(Ordering::Acquire)
     }
 
     /// Waits for `begin`.

@@ -170,12 +170,14 @@ async fn connection<S: Service>(
     _permit: OwnedSemaphorePermit,
 ) {
     let io = TokioIo::new(Observed::new(stream, Arc::clone(&control)));
-    let seen = Arc::clone(&control);
+    // One counter to be counted up and down a request, not one for each of them.
+    let shared = Arc::new((service, Arc::clone(&control), drain));
     let answer = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let (service, control, drain) = (Arc::clone(&service), Arc::clone(&seen), drain.clone());
-        control.activity.request_started();
+        let shared = Arc::clone(&shared);
+        shared.1.activity.request_started();
         async move {
-            let mut answer = service.call(request, &control).await;
+            let (service, control, drain) = &*shared;
+            let mut answer = service.call(request, control).await;
             control.activity.request_finished();
             if drain.has_begun() {
                 answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
@@ -186,7 +188,8 @@ async fn connection<S: Service>(
     let mut builder = hyper::server::conn::http1::Builder::new();
     // The watchdog has the timeouts: hyper's own cost a timer a request, and its header timeout would end
     // idle connections too.
-    builder.header_read_timeout(None).max_buf_size(READ_BUFFER_BYTES_MAX).keep_alive(true);
+    // Answers are short: one buffer and one plain write.
+    builder.header_read_timeout(None).max_buf_size(READ_BUFFER_BYTES_MAX).keep_alive(true).writev(false);
     let mut connection = std::pin::pin!(builder.serve_connection(io, answer));
     let mut finishing = false;
     let outcome = std::future::poll_fn(|context| {
