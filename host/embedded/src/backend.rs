@@ -3,6 +3,7 @@
 //! In: options, namespaces as the catalogue names them. Out: their queues; metrics; orphans.
 
 use crate::cache::Cache;
+use crate::cleaner::{Cleaned, Cleaner};
 use crate::commit::Keeper;
 use crate::frame::fact::Fact;
 use crate::keep::{Generations, tidy};
@@ -103,11 +104,34 @@ pub struct Orphan {
     pub dead_letters: u64,
 }
 
+/// The log's space, and what cleaning has cost since the open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes of all files of the log.
+    pub disk_bytes: u64,
+    /// Bytes that must be kept: open records and dead letters.
+    pub needed_bytes: u64,
+    /// Bytes that were written for others than the cleaner.
+    pub appended_bytes: u64,
+    /// Bytes that the cleaner has copied.
+    pub cleaned_bytes: u64,
+    /// Segments that the cleaner has emptied.
+    pub cleaned_segments: u64,
+}
+
+impl Space {
+    /// Bytes written for each byte that was to be written.
+    pub fn write_amplification(&self) -> f64 {
+        (self.appended_bytes + self.cleaned_bytes) as f64 / self.appended_bytes.max(1) as f64
+    }
+}
+
 /// The embedded queues of one data directory.
 pub struct Embedded {
     shared: Arc<Shared>,
     registry: Mutex<Registry>,
     generations: Mutex<Generations>,
+    cleaner: Mutex<Cleaner>,
     making: tokio::sync::Mutex<()>,
     report: OpenReport,
 }
@@ -163,6 +187,27 @@ impl Embedded {
                 }
             }
         });
+        let weak = Arc::downgrade(&embedded);
+        let clock = Arc::clone(&embedded.shared.clock);
+        walhost_core::exec::task(async move {
+            let mut wait_ms = limits::HOUSEKEEPING_MS;
+            loop {
+                clock.sleep(Duration::from_millis(wait_ms)).await;
+                let Some(embedded) = weak.upgrade() else { break };
+                if embedded.shared.closed.load(Ordering::Acquire) {
+                    break;
+                }
+                wait_ms = match walhost_core::exec::blocking(move || embedded.clean()).await {
+                    Ok(Ok(Cleaned::Waits | Cleaned::Worked(_))) => limits::CLEAN_PAUSE_MS,
+                    Ok(Ok(Cleaned::Idle)) => limits::HOUSEKEEPING_MS,
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "cleaning of the log was interrupted; it is tried again");
+                        limits::HOUSEKEEPING_MS
+                    }
+                    Err(_) => limits::HOUSEKEEPING_MS,
+                };
+            }
+        });
         Ok(embedded)
     }
 
@@ -206,6 +251,8 @@ impl Embedded {
             log: opened.log,
             disk,
             snapshots,
+            wal: options.dir.join("wal"),
+            min_free_bytes: options.min_free_bytes,
             clock,
             random,
             epoch: opened.epoch,
@@ -223,6 +270,7 @@ impl Embedded {
             shared,
             registry: Mutex::new(registry),
             generations: Mutex::new(Generations::default()),
+            cleaner: Mutex::new(Cleaner::default()),
             making: tokio::sync::Mutex::new(()),
             report,
         };
@@ -276,9 +324,10 @@ impl Embedded {
             tracing::warn!("settlements wait for the disk");
         }
         tidy(&self.shared, &namespaces);
+        let cleaned = self.cleaner.lock().awaits_release(&self.shared);
         let mut generations = self.generations.lock();
         let short = self.shared.log.state() == walhost_log::State::DiskFull;
-        if short || generations.is_due(&self.shared) {
+        if short || cleaned || generations.is_due(&self.shared) {
             generations.snapshot(&self.shared, &namespaces, next_view)?;
         }
         let released = generations.release(&self.shared, &namespaces);
@@ -286,6 +335,24 @@ impl Embedded {
             tracing::debug!(?released, "segments given back");
         }
         Ok(())
+    }
+
+    /// One step of the cleaner: a slice of copies at most. Blocks on reads; a task of its own calls it.
+    pub fn clean(&self) -> Result<Cleaned> {
+        let settled = self.generations.lock().settled();
+        let (namespaces, _) = self.namespaces();
+        self.cleaner.lock().step(&self.shared, &namespaces, settled)
+    }
+
+    /// What the log takes on the disk, what of it is needed, and what cleaning has cost.
+    pub fn space(&self) -> Space {
+        let stats = self.shared.log.stats();
+        let (namespaces, _) = self.namespaces();
+        let needed_bytes = namespaces.iter().map(|namespace| namespace.view.lock().extents.needed_bytes()).sum();
+        let cleaner = self.cleaner.lock();
+        let (cleaned_bytes, cleaned_segments) = (cleaner.bytes(), cleaner.segments());
+        let appended_bytes = stats.bytes.saturating_sub(cleaned_bytes);
+        Space { disk_bytes: stats.disk_bytes, needed_bytes, appended_bytes, cleaned_bytes, cleaned_segments }
     }
 
     /// Asks the log for a new segment before its next commit.
@@ -413,8 +480,20 @@ impl QueueBackend for Embedded {
             registry.all.values().find(|one| one.view.lock().name.as_ref() == Some(namespace)).cloned()
         };
         let Some(known) = known else { return Ok(()) };
-        let answer = self.shared.propose(OPERATION, &known, vec![Fact::Removed])?;
-        durable(OPERATION, answer).await?;
+        let proposed = {
+            // Whoever appends has the lock: what is of this namespace comes before this frame, or not at all.
+            let _view = known.view.lock();
+            known.removing.store(true, Ordering::Release);
+            self.shared.propose(OPERATION, &known, vec![Fact::Removed])
+        };
+        let removed = match proposed {
+            Ok(answer) => durable(OPERATION, answer).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            known.removing.store(false, Ordering::Release);
+            return Err(error);
+        }
         known.closed.store(true, Ordering::Release);
         known.wake();
         let mut registry = self.registry.lock();

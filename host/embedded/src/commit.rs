@@ -2,6 +2,7 @@
 //!
 //! In: tickets of the frames of one group commit. Out: changed views, woken targets, released waiters.
 
+use crate::cleaner::Flight;
 use crate::frame::append::{Meta, Stored};
 use crate::frame::dead::Letter;
 use crate::frame::fact::Fact;
@@ -37,6 +38,10 @@ pub(crate) enum Ticket {
     Dead { namespace: Arc<Namespace>, first: u64, letters: Vec<Letter>, waiter: Waiter },
     /// A dead letter's record again.
     Redrive { namespace: Arc<Namespace>, landed: Landed, redriven: Box<Redriven>, stored: Stored, waiter: Waiter },
+    /// The cleaner's copy of a frame with records.
+    Copied { namespace: Arc<Namespace>, first_offset: u64, from: Place, flight: Arc<Flight>, bytes: u64 },
+    /// The cleaner's copy of dead letters that follow one another, each with where it was.
+    CopiedLetters { namespace: Arc<Namespace>, first: u64, from: Vec<Place>, flight: Arc<Flight>, bytes: u64 },
 }
 
 impl Ticket {
@@ -46,7 +51,9 @@ impl Ticket {
             | Ticket::Applied { namespace, .. }
             | Ticket::Facts { namespace, .. }
             | Ticket::Dead { namespace, .. }
-            | Ticket::Redrive { namespace, .. } => namespace,
+            | Ticket::Redrive { namespace, .. }
+            | Ticket::Copied { namespace, .. }
+            | Ticket::CopiedLetters { namespace, .. } => namespace,
         }
     }
 
@@ -70,6 +77,16 @@ impl Ticket {
             Ticket::Redrive { landed, redriven, stored, waiter, .. } => {
                 view.redrive(Landed { place, ..landed }, &redriven);
                 (Some(waiter), Some((landed.first_offset, stored)))
+            }
+            Ticket::Copied { first_offset, from, flight, bytes, .. } => {
+                view.copied(first_offset, from, place);
+                flight.end(bytes, true);
+                (None, None)
+            }
+            Ticket::CopiedLetters { first, from, flight, bytes, .. } => {
+                view.copied_letters(first, &from, place);
+                flight.end(bytes, true);
+                (None, None)
             }
         }
     }
@@ -100,6 +117,10 @@ impl Ticket {
                 view.dead.set_moving(redriven.dead, false);
                 (Some(waiter), None)
             }
+            Ticket::Copied { flight, bytes, .. } | Ticket::CopiedLetters { flight, bytes, .. } => {
+                flight.end(bytes, false);
+                (None, None)
+            }
         }
     }
 }
@@ -121,7 +142,9 @@ impl Observer for Keeper {
             // Who settled has woken others by itself.
             let mut news = false;
             let mut take = |ticket: Ticket, place: Place, view: &mut View| {
-                news |= !matches!(ticket, Ticket::Applied { .. });
+                let quiet =
+                    matches!(ticket, Ticket::Applied { .. } | Ticket::Copied { .. } | Ticket::CopiedLetters { .. });
+                news |= !quiet;
                 let (waiter, stored) = ticket.settle(view, place);
                 waiters.extend(waiter);
                 recent.extend(stored.map(|(first, stored)| (namespace.number, first, stored)));

@@ -173,6 +173,29 @@ impl DeadLetters {
         self.all.range(number..).map(|(number, dead)| (*number, &**dead))
     }
 
+    /// Letters whose frames are in these segments, from a number on: number, place, how many its frame holds,
+    /// which one it is; and from which number to go on, none at the end. As many as are within the bounds of
+    /// letters looked at and of bytes found.
+    pub(crate) fn in_segments(
+        &self,
+        segments: &BTreeSet<u64>,
+        from: u64,
+        looked_at_max: usize,
+        bytes_max: u64,
+    ) -> (Vec<(u64, Place, u32, u32)>, Option<u64>) {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (looked_at, (number, dead)) in self.from(from).enumerate() {
+            if looked_at == looked_at_max || bytes >= bytes_max {
+                return (found, Some(number));
+            }
+            if let Some(place) = dead.place.filter(|place| segments.contains(&place.segment)) {
+                bytes += dead.log_bytes();
+                found.push((number, place, dead.of, dead.index));
+            }
+        }
+        (found, None)
+    }
+
     /// Numbers of those that died before this time, among the next so many: every call goes on where the one
     /// before it has stopped, and begins again after the last.
     pub(crate) fn died_before(&mut self, before_ms: u64, count_max: usize) -> Vec<u64> {

@@ -33,12 +33,21 @@ impl EmbeddedQueue {
         if let Some(stored) = self.namespace.shared.cached(self.namespace.number, extent.first_offset) {
             return Ok(Some(stored));
         }
-        let read = load(&self.namespace, vec![*extent]).await?;
-        match read.into_iter().next() {
-            Some((_, Ok(stored))) => Ok(Some(stored)),
-            Some((_, Err(error))) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(None),
-            Some((_, Err(error))) => Err(error),
-            None => Ok(None),
+        let mut extent = *extent;
+        loop {
+            let read = load(&self.namespace, vec![extent]).await?;
+            match read.into_iter().next() {
+                Some((_, Ok(stored))) => return Ok(Some(stored)),
+                Some((_, Err(error))) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {}
+                Some((_, Err(error))) => return Err(error),
+                None => return Ok(None),
+            }
+            // It may have been copied to another place meanwhile.
+            let now = self.namespace.view.lock().extents.find(extent.first_offset);
+            match now.filter(|now| now.place != extent.place) {
+                Some(now) => extent = now,
+                None => return Ok(None),
+            }
         }
     }
 

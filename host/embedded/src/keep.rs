@@ -77,6 +77,11 @@ impl Generations {
         self.last.is_none() || waits || segments.last().is_some_and(|segment| segment.segment != self.segment)
     }
 
+    /// Up to this log sequence number two snapshots hold all facts.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        self.before.as_ref().map(|(as_of, _)| *as_of)
+    }
+
     /// Gives back the segments that neither of the last two snapshots needs, nor anyone now. Answers which.
     pub(crate) fn release(&mut self, shared: &Shared, namespaces: &[Arc<Namespace>]) -> Vec<u64> {
         let (Some((_, last)), Some((before_as_of, before))) = (&self.last, &self.before) else { return Vec::new() };

@@ -260,7 +260,12 @@ impl Walk<'_> {
 }
 
 /// Takes a frame that cannot be read out of everyone's way, and says so by name (I6).
+///
+/// A frame that was copied while somebody read it where it had been is not lost: it is read again.
 pub(crate) fn lose(view: &mut View, extent: &Extent, why: &str) {
+    if view.extents.find(extent.first_offset).is_some_and(|now| now.place != extent.place) {
+        return;
+    }
     let lost = view.lose(extent);
     tracing::error!(
         namespace = view.name.as_ref().map_or("?", |name| name.as_str()),

@@ -124,15 +124,20 @@ impl EmbeddedQueue {
 
     /// The letter as it is on disk; none when it is gone or cannot be read.
     pub(crate) async fn letter(&self, number: u64) -> Result<Option<Letter>> {
-        let wanted = {
-            let view = self.namespace().view.lock();
-            view.dead.get(number).and_then(|dead| Some((dead.place?, dead.of, dead.index)))
-        };
-        let Some((place, of, index)) = wanted else { return Ok(None) };
-        match self.read_letters(place, of).await {
-            Ok(letters) => Ok(letters.into_iter().nth(index as usize)),
-            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(None),
-            Err(error) => Err(error),
+        let mut before = None;
+        loop {
+            let wanted = {
+                let view = self.namespace().view.lock();
+                view.dead.get(number).and_then(|dead| Some((dead.place?, dead.of, dead.index)))
+            };
+            // It may have been copied to another place while it was read.
+            let Some((place, of, index)) = wanted.filter(|_| wanted != before) else { return Ok(None) };
+            before = wanted;
+            match self.read_letters(place, of).await {
+                Ok(letters) => return Ok(letters.into_iter().nth(index as usize)),
+                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

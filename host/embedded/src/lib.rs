@@ -6,6 +6,7 @@
 pub mod backend;
 pub mod limits;
 mod cache;
+mod cleaner;
 mod codec;
 mod commit;
 mod dead_letters;
@@ -34,5 +35,6 @@ mod tests;
 
 #[cfg(any(test, feature = "planted"))]
 pub use backend::Planted;
-pub use backend::{Embedded, EmbeddedConfig, EmbeddedOptions, OpenReport, Orphan, Steps};
+pub use backend::{Embedded, EmbeddedConfig, EmbeddedOptions, OpenReport, Orphan, Space, Steps};
+pub use cleaner::Cleaned;
 pub use frame::describe::describe;

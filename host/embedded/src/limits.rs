@@ -28,6 +28,24 @@ pub const EXPIRED_AT_ONCE_MAX: usize = 256;
 pub const EXPIRED_SLICES_MAX: usize = 64;
 /// Frames that housekeeping goes over under one lock where it only looks at numbers: well below a millisecond.
 pub const SLICE_FRAMES_MAX: usize = 16_384;
+/// Bytes that the cleaner hands to the log at once: a commit that takes them along takes a tenth of a
+/// millisecond longer.
+pub const CLEAN_SLICE_BYTES: u64 = 256 * 1024;
+/// Bytes that wait in the log above which the cleaner hands over nothing: ingest goes first.
+pub const CLEAN_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// Pause of the cleaner after a slice, in milliseconds: at most 128 MiB/s.
+pub const CLEAN_PAUSE_MS: u64 = 2;
+/// Segments that the log may take beyond twice the bytes that are needed, before it is cleaned: the active
+/// one, those that are ready or kept for recycling, and one to gather in.
+pub const CLEAN_SLACK_SEGMENTS: u64 = 12;
+/// Segments full of copies that one round may make; and how many must be free that the disk is not short.
+pub const CLEAN_ROUND_SEGMENTS: u64 = 4;
+/// Segments that one round cleans.
+pub const CLEAN_SEGMENTS_MAX: usize = 512;
+/// Bytes that the cleaner may write, of a hundred that others do: write amplification stays within 1.4.
+pub const CLEAN_SHARE_PERCENT: u64 = 40;
+/// A segment of which less than this part is needed is cleaned with the others once a round begins.
+pub const CLEAN_CHEAP_PART: u64 = 16;
 /// Records that one pass of a lease looks at under one lock, in a namespace with order by key, where most of
 /// them may wait behind others. Ingest waits for that long.
 pub const PASS_RECORDS_MAX: usize = 4_096;

@@ -94,7 +94,8 @@ impl EmbeddedQueue {
         let stored = Stored::of_parts(&meta, &parts, count);
         let (waiter, answer) = oneshot::channel();
         let mut view = self.namespace.view.lock();
-        if self.namespace.closed.load(Ordering::Acquire) || view.removed {
+        let ends = self.namespace.closed.load(Ordering::Acquire) || self.namespace.removing.load(Ordering::Acquire);
+        if ends || view.removed {
             return Err(closed(OPERATION));
         }
         if let Some(name) = batch.target.as_ref().filter(|name| view.target(name) != Some(only)) {

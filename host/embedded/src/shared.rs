@@ -27,6 +27,9 @@ pub(crate) struct Shared {
     pub log: Arc<Log<Keeper>>,
     pub disk: Arc<dyn Disk>,
     pub snapshots: PathBuf,
+    pub wal: PathBuf,
+    /// Bytes that must stay free on the file system.
+    pub min_free_bytes: u64,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<Random>,
     /// Of the log at this open.
@@ -76,6 +79,8 @@ pub(crate) struct Namespace {
     pub shared: Arc<Shared>,
     pub view: Mutex<View>,
     pub closed: AtomicBool,
+    /// The frame that removes it is on its way: nothing may be appended after it.
+    pub removing: AtomicBool,
     /// Wakes the leases of all targets that wait.
     woken: Notify,
 }
@@ -88,6 +93,7 @@ impl Namespace {
             shared,
             view: Mutex::new(view),
             closed: AtomicBool::new(false),
+            removing: AtomicBool::new(false),
             woken: Notify::new(),
         })
     }

@@ -9,6 +9,7 @@ mod faults;
 mod generations;
 mod reference;
 mod run;
+mod space;
 mod suite;
 mod world;
 

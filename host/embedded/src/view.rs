@@ -4,6 +4,8 @@
 //! In: frames that are durable, facts. Out: the state that leases, settlements and questions work on.
 //! Everything here can be applied twice: replay goes over what a snapshot already knows.
 
+mod copied;
+
 use crate::dead_letters::{Dead, DeadLetters};
 use crate::extents::{Extent, Extents};
 use crate::frame::append::Meta;
@@ -403,23 +405,6 @@ impl View {
         }
         self.backlog_records += u64::from(extent.live);
         self.extents.insert(extent);
-    }
-
-    /// A frame with records was copied. Whoever reads it from now on reads the copy.
-    pub(crate) fn copied(&mut self, first_offset: u64, from: Place, to: Place) {
-        self.extents.relocate(first_offset, from, to);
-    }
-
-    /// Dead letters that were in one frame were copied into another.
-    pub(crate) fn copied_letters(&mut self, first: u64, count: u32, from: Place, to: Place) {
-        for index in 0..count {
-            let number = first + u64::from(index);
-            let Some(before) = self.dead.get(number).filter(|dead| dead.place == Some(from)) else { continue };
-            self.extents.unhold(from.segment, before.log_bytes());
-            if let Some(dead) = self.dead.place(number, to, index, count) {
-                self.extents.hold(to.segment, dead.log_bytes());
-            }
-        }
     }
 
     /// A frame that the snapshot knows is at this place.
