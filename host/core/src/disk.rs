@@ -64,6 +64,10 @@ pub trait DiskFile: Send + Sync {
     fn bytes(&self) -> io::Result<u64>;
     /// Fills as much of `buffer` as there is from `position` on; answers how much that was.
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Gives the file so many bytes, which read as zeros until they are written; what is there stays. Takes
+    /// the space now, so that a later write finds it. Not durable. Error `Unsupported` where the file system
+    /// can do that only by writing.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Writes all parts, one after another, from `position` on. Not durable.
     fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()>;
     /// Writes all parts and makes them durable in one call where the system can. After an error nothing is

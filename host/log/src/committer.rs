@@ -17,8 +17,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use take::Taken;
+use walhost_core::Result;
 use walhost_core::error::{Error, Kind};
-use walhost_core::{Result, exec};
+use walhost_core::exec::{self, Priority};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,9 +87,9 @@ impl<O: Observer> Committer<O> {
         self.attach(observer);
         let shared = Arc::clone(&self.shared);
         let failed = |error| Error::new(Kind::Internal, "log.start", "a thread could not be started").source(error);
-        let prepare = exec::thread("wal-prepare", move || preparer.run()).map_err(failed)?;
+        let prepare = exec::thread_with(Priority::Background, "wal-prepare", move || preparer.run()).map_err(failed)?;
         shared.threads.lock().push(prepare);
-        let commit = exec::thread("wal-commit", move || self.run()).map_err(failed)?;
+        let commit = exec::thread_with(Priority::Urgent, "wal-commit", move || self.run()).map_err(failed)?;
         shared.threads.lock().push(commit);
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::log::{Log, Opened};
 use crate::observe::Observer;
 use crate::options::Options;
-use crate::preparer::Preparer;
+use crate::preparer::{Haste, Preparer, prepare_one};
 use crate::replay::Replay;
 use crate::segment::Segment;
 use crate::shared::{Pool, Queue, Shared, Spare};
@@ -52,6 +52,10 @@ pub(crate) fn open<O: Observer>(
     let epoch = survey.epoch_max.max(verdict.epoch_max) + 1;
     let shared = Arc::new(share(disk, dir, options, lock, &survey, &verdict, epoch));
     let next = if verdict.sequence_max == 0 { 1 } else { verdict.sequence_max + 1 + limits::SEQUENCE_SKIP };
+    if survey.segments.is_empty() && survey.blank.is_empty() {
+        // Nobody waits so far, and the first segment may serve for long. What fails here fails again below.
+        drop(prepare_one(&shared, 1, Haste::None));
+    }
     let mut committer = Committer::<O>::new(Arc::clone(&shared), epoch, next, verdict.last_counting);
     let places = committer.begin_epoch(&verdict.copies).map_err(|error| failed(error, "no new epoch can be begun"))?;
     for segment in &verdict.spare_later {
@@ -143,6 +147,8 @@ fn share<O: Observer>(
         next_file: survey.file_max + 1,
         epoch,
         trouble: None,
+        taken: [None; 2],
+        awaited: false,
         closed: false,
     };
     let live: BTreeMap<u64, Arc<Segment>> = verdict.live.iter().map(|s| (s.id(), Arc::clone(s))).collect();

@@ -62,6 +62,10 @@ pub(crate) struct Pool {
     pub(crate) epoch: u32,
     /// Why the last segment could not be made ready; none when it could.
     pub(crate) trouble: Option<String>,
+    /// When the last segment was taken for use, and when the one before it was.
+    pub(crate) taken: [Option<Duration>; 2],
+    /// True while the commit thread waits for a segment: what is being made ready is to be finished soon.
+    pub(crate) awaited: bool,
     pub(crate) closed: bool,
 }
 
@@ -83,6 +87,14 @@ pub(crate) struct Shared<O: Observer> {
     pub(crate) stats: Mutex<Stats>,
     pub(crate) lock: Mutex<Option<Box<dyn Lock>>>,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// Whether segments are used up so fast that filling them with zeros would not pay.
+    pub(crate) fn is_fast(&self, now: Duration) -> bool {
+        let fast = Duration::from_millis(crate::limits::FAST_MS);
+        self.taken[1].is_some_and(|taken| now.saturating_sub(taken) < fast)
+    }
 }
 
 impl<C> Queue<C> {

@@ -3,7 +3,7 @@
 //! In: paths and bytes. Out: the system's calls, with its errors as they are.
 
 use super::{DirEntry, Disk, DiskFile, Lock, OpenMode};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -108,6 +108,14 @@ impl DiskFile for OsFile {
         Ok(filled)
     }
 
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let outcome = rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, bytes);
+        outcome.map_err(io::Error::from).map_err(|error| match unsupported(&error) {
+            true => io::ErrorKind::Unsupported.into(),
+            false => error,
+        })
+    }
+
     fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
         write_all(&self.file, parts, position, ReadWriteFlags::empty())
     }
@@ -181,6 +189,9 @@ mod tests {
         assert_eq!(file.read_at(&mut read, 0).unwrap(), 12_100);
         assert_eq!(&read[..3], b"abc");
         assert_eq!(read[100..12_100], parts.concat());
+        file.allocate(20_000).unwrap();
+        assert_eq!((file.bytes().unwrap(), file.read_at(&mut read, 11_000).unwrap()), (20_000, 9_000));
+        assert!(read[..1_100].iter().any(|byte| *byte != 0) && read[1_100..9_000].iter().all(|byte| *byte == 0));
         assert!(disk.open(&path, OpenMode::CreateNew).is_err());
         disk.sync_dir(&dir).unwrap();
         let lock = disk.lock(&dir.join("lock")).unwrap();

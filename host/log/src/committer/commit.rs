@@ -173,7 +173,8 @@ impl<O: Observer> Committer<O> {
         let first = self.next;
         self.next = self.group.next();
         let started = clock.monotonic();
-        let outcome = write_synced(&self.shared.options, &active.segment, &self.group.slices(), active.position);
+        let slices = self.group.slices(active.segment.bytes);
+        let outcome = write_synced(&self.shared.options, &active.segment, &slices, active.position);
         let took = clock.monotonic().saturating_sub(started);
         self.group.clear();
         let mut stats = self.shared.stats.lock();

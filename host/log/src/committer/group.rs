@@ -25,6 +25,10 @@ pub(crate) struct CommitHead {
     pub(crate) first_commit: u64,
 }
 
+/// What the kernel keeps and writes as a whole, in bytes.
+const PAGE_BYTES: usize = 4_096;
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
 enum Piece {
     Scratch(usize, usize),
     Part(Bytes),
@@ -83,7 +87,7 @@ impl Group {
         let position = about.position + self.bytes as u32;
         self.put(&encode_head(&head, body_crc, about.salt, position));
         for part in parts {
-            if part.len() <= limits::INLINE_BYTES_MAX {
+            if part.len() <= limits::INLINE_BYTES_MAX || self.pieces.len() >= limits::SLICES_MAX {
                 self.put(part);
             } else {
                 self.flush();
@@ -150,14 +154,20 @@ impl Group {
         self.frames
     }
 
-    /// What is to be written, in order.
-    pub(crate) fn slices(&self) -> Vec<&[u8]> {
-        let mut slices: Vec<&[u8]> = Vec::with_capacity(self.pieces.len());
+    /// What is to be written, in order; then zeros to the end of the last page when `until` leaves room: a
+    /// page written as a whole need not be read first, and the next commit finds it in memory.
+    pub(crate) fn slices(&self, until: u32) -> Vec<&[u8]> {
+        let mut slices: Vec<&[u8]> = Vec::with_capacity(self.pieces.len() + 1);
         for piece in &self.pieces {
             slices.push(match piece {
                 Piece::Scratch(from, until) => &self.scratch[*from..*until],
                 Piece::Part(part) => part,
             });
+        }
+        let end = self.about().position as usize + self.bytes;
+        let rest = end.next_multiple_of(PAGE_BYTES).min(until as usize).saturating_sub(end);
+        if rest > 0 {
+            slices.push(&ZEROS[..rest]);
         }
         slices
     }
@@ -165,6 +175,9 @@ impl Group {
     /// Lets go of the bodies.
     pub(crate) fn clear(&mut self) {
         self.pieces.clear();
+        if self.scratch.capacity() > limits::SCRATCH_BYTES_KEPT {
+            self.scratch = Vec::new();
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) {

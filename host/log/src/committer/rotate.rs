@@ -7,7 +7,7 @@ use super::{Active, Committer};
 use crate::format::{DATA_START, KIND_FOOTER, footer_bytes, segments_max};
 use crate::limits;
 use crate::observe::{Observer, State};
-use crate::preparer::prepare_one;
+use crate::preparer::{Haste, prepare_one};
 use crate::segment::{Range, Segment};
 use std::io;
 use std::sync::Arc;
@@ -47,13 +47,18 @@ impl<O: Observer> Committer<O> {
             return Err("the log has as many segments as it may have".to_owned());
         }
         let enough = if reserve { 1 } else { 2 };
-        while let Ok(true) = prepare_one(shared, enough) {}
+        shared.pool.lock().awaited = true;
+        shared.wake_preparer.notify_one();
+        // When one is about to be ready this waits for it.
+        while let Ok(true) = prepare_one(shared, enough, Haste::Now) {}
         let mut pool = shared.pool.lock();
+        pool.awaited = false;
         if pool.ready.len() < enough {
             let trouble = pool.trouble.clone();
             return Err(trouble.unwrap_or_else(|| "no segment is ready".to_owned()));
         }
         let next = pool.ready.pop_front().expect("counted");
+        pool.taken = [Some(shared.options.clock.monotonic()), pool.taken[0]];
         shared.wake_preparer.notify_one();
         Ok(next)
     }
@@ -124,7 +129,7 @@ impl<O: Observer> Committer<O> {
 
     /// Whether there is room again; the log takes urgent frames when the reserve and one more are ready.
     pub(super) fn look_for_room(&mut self, now: Duration) {
-        while let Ok(true) = prepare_one(&self.shared, 2) {}
+        while let Ok(true) = prepare_one(&self.shared, 2, Haste::Now) {}
         let enough = self.shared.pool.lock().ready.len() >= 2
             && self.shared.segments.read().len() < segments_max(self.shared.options.segment_bytes);
         let mut queue = self.shared.queue.lock();

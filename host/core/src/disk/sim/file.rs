@@ -65,6 +65,25 @@ impl DiskFile for SimFile {
         Ok(count)
     }
 
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let mut state = self.state()?;
+        let already = state.stopped.is_some();
+        let stop = state.tick("allocate");
+        if already {
+            return stop;
+        }
+        let grows = bytes.saturating_sub(state.nodes[&self.node].bytes());
+        if grows > state.free_bytes() {
+            state.counters.full += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if stop.is_ok() || state.coin() {
+            let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+            state.nodes.get_mut(&self.node).expect("checked above").allocate(bytes);
+        }
+        stop
+    }
+
     fn write_at(&self, parts: &[&[u8]], position: u64) -> io::Result<()> {
         let mut state = self.state()?;
         let already = state.stopped.is_some();

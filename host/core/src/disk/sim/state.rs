@@ -242,6 +242,11 @@ impl Node {
         Ok(())
     }
 
+    /// Zeros to the end; the length is durable with the next sync.
+    pub(super) fn allocate(&mut self, bytes: usize) {
+        self.cached.resize(self.cached.len().max(bytes), 0);
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8], position: usize) {
         let end = position + bytes.len();
         if self.cached.len() < end {
