@@ -10,7 +10,7 @@ use crate::keep::{Generations, tidy};
 use crate::limits;
 use crate::queue::{EmbeddedQueue, durability};
 use crate::replay::Recovery;
-use crate::shared::{Namespace, Shared, Unsaved, durable};
+use crate::shared::{Index, Namespace, Shared, Unsaved, durable};
 use crate::snapshot;
 use crate::view::View;
 use async_trait::async_trait;
@@ -117,10 +117,14 @@ pub struct Space {
     pub cleaned_bytes: u64,
     /// Segments that the cleaner has emptied.
     pub cleaned_segments: u64,
+    /// Bytes of all snapshots that were written.
+    pub snapshot_bytes: u64,
+    /// Bytes of memory for what is known of open records and dead letters, about; once a second.
+    pub index_bytes: u64,
 }
 
 impl Space {
-    /// Bytes written for each byte that was to be written.
+    /// Bytes written for each byte that was to be written, snapshots left out: they replace one another.
     pub fn write_amplification(&self) -> f64 {
         (self.appended_bytes + self.cleaned_bytes) as f64 / self.appended_bytes.max(1) as f64
     }
@@ -260,6 +264,7 @@ impl Embedded {
             cold: Mutex::new(Cache::new(limits::COLD_BYTES_MAX)),
             applied: AtomicU64::new(recovery.last),
             unsaved: Mutex::new(Unsaved::default()),
+            index: Index::new(),
             closed: AtomicBool::new(false),
             #[cfg(any(test, feature = "planted"))]
             planted: options.planted,
@@ -349,10 +354,24 @@ impl Embedded {
         let stats = self.shared.log.stats();
         let (namespaces, _) = self.namespaces();
         let needed_bytes = namespaces.iter().map(|namespace| namespace.view.lock().extents.needed_bytes()).sum();
+        let snapshot_bytes = self.generations.lock().bytes();
         let cleaner = self.cleaner.lock();
         let (cleaned_bytes, cleaned_segments) = (cleaner.bytes(), cleaner.segments());
-        let appended_bytes = stats.bytes.saturating_sub(cleaned_bytes);
-        Space { disk_bytes: stats.disk_bytes, needed_bytes, appended_bytes, cleaned_bytes, cleaned_segments }
+        Space {
+            disk_bytes: stats.disk_bytes,
+            needed_bytes,
+            appended_bytes: stats.bytes.saturating_sub(cleaned_bytes),
+            cleaned_bytes,
+            cleaned_segments,
+            snapshot_bytes,
+            index_bytes: self.shared.index.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// For tests that need not fill a gigabyte.
+    #[cfg(test)]
+    pub(crate) fn set_index_bytes_max(&self, bytes: u64) {
+        self.shared.index.bytes_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Asks the log for a new segment before its next commit.

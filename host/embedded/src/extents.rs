@@ -8,6 +8,7 @@ mod packed;
 
 use crate::frame::ALL_TARGETS;
 use crate::frame::append::Delay;
+use crate::limits::PLACE_BYTES;
 use imbl::OrdMap;
 use packed::{CHUNK_FRAMES_MAX, Chunk, Unpacked};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,7 +18,7 @@ use walhost_log::Place;
 const HEAD_BYTES: u64 = 64;
 
 /// Bytes that an extent takes in memory.
-pub(crate) const EXTENT_BYTES: u64 = 33;
+const EXTENT_BYTES: u64 = 33;
 
 /// One frame with records, unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -366,7 +367,13 @@ impl Extents {
         None
     }
 
+    /// Bytes that they take in memory.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.count * EXTENT_BYTES + (self.delays.len() + self.restricted.len()) as u64 * PLACE_BYTES
+    }
+
     /// How many there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.count
     }

@@ -6,6 +6,7 @@
 use crate::commit::Ticket;
 use crate::extents::SLICE_CHUNKS;
 use crate::letters::expire;
+use crate::limits;
 use crate::shared::{Namespace, Shared};
 use crate::snapshot::{put_head, take};
 use bytes::Bytes;
@@ -24,6 +25,10 @@ pub(crate) struct Generations {
     before: Option<(u64, BTreeSet<u64>)>,
     /// The newest segment when the last snapshot was taken.
     segment: u64,
+    /// Bytes of the last snapshot, and what the log had written by then.
+    written: (u64, u64),
+    /// Bytes of all of them.
+    bytes: u64,
 }
 
 impl Generations {
@@ -53,6 +58,8 @@ impl Generations {
             parts.push(still.put());
         }
         snapshot::write(&*shared.disk, &shared.snapshots, as_of, &parts)?;
+        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        (self.written, self.bytes) = ((bytes, shared.log.stats().bytes), self.bytes + bytes);
         let clear = segments.iter().filter(|s| s.sealed && s.last <= as_of && !live.contains(&s.segment));
         let clear = clear.map(|segment| segment.segment).collect();
         let again = self.last.as_ref().is_some_and(|(last, _)| *last == as_of);
@@ -69,12 +76,19 @@ impl Generations {
         Ok(())
     }
 
-    /// True when a segment was finished since the last snapshot, or when segments of the process before wait
-    /// for a second one.
+    /// True when a segment was finished since the last snapshot, which was not written just now; or when
+    /// segments of the process before wait for a second one.
     pub(crate) fn is_due(&self, shared: &Shared) -> bool {
         let segments = shared.log.segments();
         let waits = self.before.is_none() && segments.iter().any(|segment| segment.sealed);
-        self.last.is_none() || waits || segments.last().is_some_and(|segment| segment.segment != self.segment)
+        let finished = segments.last().is_some_and(|segment| segment.segment != self.segment);
+        let since = shared.log.stats().bytes.saturating_sub(self.written.1);
+        self.last.is_none() || waits || finished && since >= limits::SNAPSHOT_SPACING * self.written.0
+    }
+
+    /// Bytes of all snapshots since the open.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Up to this log sequence number two snapshots hold all facts.
@@ -127,6 +141,7 @@ fn move_on(shared: &Shared, namespaces: &[Arc<Namespace>]) {
 /// Lets go of what has outlived its time.
 pub(crate) fn tidy(shared: &Shared, namespaces: &[Arc<Namespace>]) {
     let now_ms = shared.clock.now_ms();
+    let mut index_bytes = 0;
     for namespace in namespaces {
         if let Err(error) = expire(namespace, now_ms) {
             tracing::warn!(%error, "dead letters could not be expired");
@@ -136,5 +151,7 @@ pub(crate) fn tidy(shared: &Shared, namespaces: &[Arc<Namespace>]) {
             view.keys.expire(now_ms, policy.idempotency_window_ms);
             view.history.expire(now_ms.saturating_sub(policy.history_ms));
         }
+        index_bytes += view.memory_bytes();
     }
+    shared.index.bytes.store(index_bytes, Ordering::Relaxed);
 }

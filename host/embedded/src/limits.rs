@@ -28,6 +28,16 @@ pub const EXPIRED_AT_ONCE_MAX: usize = 256;
 pub const EXPIRED_SLICES_MAX: usize = 64;
 /// Frames that housekeeping goes over under one lock where it only looks at numbers: well below a millisecond.
 pub const SLICE_FRAMES_MAX: usize = 16_384;
+/// Bytes of memory for what is known of open records and dead letters, over all namespaces: 30 million frames.
+/// Beyond, nothing is appended (503); a quarter above, records are held instead of dead-lettered.
+pub const INDEX_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Bytes of memory that a record takes that was tried, leased, or waits: its places in the maps.
+pub const PLACE_BYTES: u64 = 48;
+/// Bytes of memory that a tried record takes, with two attempts of usual length.
+pub const TRIED_BYTES: u64 = 512;
+/// A snapshot is due after a segment was finished, and so many times its own size was written: it takes part
+/// of the disk's bandwidth, and what is known of a namespace can be large.
+pub const SNAPSHOT_SPACING: u64 = 2;
 /// Bytes that the cleaner hands to the log at once: a commit that takes them along takes a tenth of a
 /// millisecond longer.
 pub const CLEAN_SLICE_BYTES: u64 = 256 * 1024;

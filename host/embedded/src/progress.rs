@@ -9,6 +9,7 @@ use crate::extents::Extent;
 use crate::frame::append::Delay;
 use crate::frame::attempt::Attempts;
 use crate::frame::fact::Spent;
+use crate::limits::{PLACE_BYTES, TRIED_BYTES};
 use crate::runs::Runs;
 use crate::spread::{SpreadMap, StillMap};
 use std::collections::BTreeSet;
@@ -393,6 +394,13 @@ impl Progress {
                 _ => (State::Ready, None),
             }
         }
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let places = self.ready.len() + 2 * self.leases.len() + 2 * self.held.len() + self.holding.len();
+        let places = places + self.schedule.count() + self.expiry.count() + self.settled.count();
+        places as u64 * PLACE_BYTES + self.tried.len() as u64 * TRIED_BYTES
     }
 
     /// Of the pending: in flight, retrying, scheduled, held.

@@ -136,9 +136,14 @@ impl EmbeddedQueue {
     /// Quota and idempotency. Answers with the first append when the batch is there already.
     fn admit(&self, view: &mut View, batch: &RecordBatch, bytes: u64, now_ms: u64) -> Result<Option<First>> {
         const OPERATION: &str = "queue.append";
-        let View { policy, keys, extents, reserved_bytes, .. } = view;
+        let taken_bytes = view.quota_bytes();
+        let View { policy, keys, .. } = view;
         let policy = policy.as_ref().ok_or_else(|| closed(OPERATION))?;
         let refused = |kind, detail: &'static str| Err(Error::new(kind, OPERATION, detail));
+        if self.namespace.shared.index.is_full() {
+            let detail = "what is known of open records and dead letters takes as much memory as the host may use";
+            return refused(Kind::Overloaded, detail);
+        }
         if let Some(mark) = &batch.idempotency {
             match keys.begin(mark, now_ms, policy.idempotency_window_ms, policy.idempotency_keys_max) {
                 Answer::Begin => {}
@@ -156,11 +161,11 @@ impl EmbeddedQueue {
                 }
             }
         }
-        if extents.live_bytes() + *reserved_bytes + bytes > policy.backlog_bytes_max {
+        if taken_bytes + bytes > policy.backlog_bytes_max {
             if let Some(mark) = &batch.idempotency {
                 keys.give_up(mark);
             }
-            return refused(Kind::QuotaExceeded, "the namespace's backlog is full");
+            return refused(Kind::QuotaExceeded, "the namespace's backlog is full, its dead letters included");
         }
         Ok(None)
     }
@@ -256,7 +261,7 @@ impl Queue for EmbeddedQueue {
     fn stats(&self) -> QueueStats {
         let view = self.namespace.view.lock();
         let mut stats = QueueStats {
-            backlog_bytes: view.extents.live_bytes() + view.reserved_bytes,
+            backlog_bytes: view.quota_bytes(),
             backlog_records: view.backlog_records,
             ..QueueStats::default()
         };

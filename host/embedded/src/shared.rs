@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{Notify, oneshot};
 use walhost_core::disk::Disk;
 use walhost_core::{Clock, Error, Kind, Random, Result};
@@ -39,9 +39,34 @@ pub(crate) struct Shared {
     /// The last log sequence number whose frame is in the views.
     pub applied: AtomicU64,
     pub unsaved: Mutex<Unsaved>,
+    pub index: Index,
     pub closed: AtomicBool,
     #[cfg(any(test, feature = "planted"))]
     pub planted: Option<crate::Planted>,
+}
+
+/// Memory for what is known of open records and dead letters, over all namespaces, as the last housekeeping
+/// has found it: it may be exceeded by what one second of ingest brings.
+pub(crate) struct Index {
+    pub bytes: AtomicU64,
+    pub bytes_max: AtomicU64,
+}
+
+impl Index {
+    pub(crate) fn new() -> Index {
+        Index { bytes: AtomicU64::new(0), bytes_max: AtomicU64::new(limits::INDEX_BYTES_MAX) }
+    }
+
+    /// Nothing more is to be appended.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    /// Nothing more is to be dead-lettered either.
+    pub(crate) fn is_overfull(&self) -> bool {
+        let max = self.bytes_max.load(Ordering::Relaxed);
+        self.bytes.load(Ordering::Relaxed) >= max.saturating_add(max / 4)
+    }
 }
 
 /// Facts that are true in memory and could not be written.

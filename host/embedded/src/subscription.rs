@@ -246,6 +246,10 @@ impl TargetSubscription {
         view: &mut View,
         letters: Vec<Letter>,
     ) -> Result<Vec<oneshot::Receiver<Result<(), walhost_log::Failure>>>> {
+        if !letters.is_empty() && self.namespace.shared.index.is_overfull() {
+            let detail = "dead letters take as much memory as the host may use: the record is held";
+            return Err(Error::new(Kind::Unavailable, "queue.settle", detail));
+        }
         let mut answers = Vec::new();
         let mut letters = letters.into_iter().peekable();
         while letters.peek().is_some() {

@@ -5,6 +5,7 @@
 //! Everything here can be applied twice: replay goes over what a snapshot already knows.
 
 mod copied;
+mod memory;
 
 use crate::dead_letters::{Dead, DeadLetters};
 use crate::extents::{Extent, Extents};

@@ -128,6 +128,7 @@ impl Host {
         let bound = 2 * space.needed_bytes + (CLEAN_SLACK_SEGMENTS + 2) * u64::from(SEGMENT);
         assert!(space.disk_bytes <= bound, "B16: {space:?} of {bound}");
         assert!(space.write_amplification() <= 1.5, "B16: {space:?}");
+        assert!(space.index_bytes <= space.needed_bytes + 100_000, "B16: {space:?}");
     }
 }
 
@@ -325,4 +326,79 @@ fn i10_with_a_full_disk_delivery_and_reclaiming_go_on_and_ingest_resumes_by_itse
     host.reopen(true);
     let still = Arc::clone(&host.still);
     assert_eq!(host.settle(&still, false), kept);
+}
+
+#[test]
+fn i09_b16_a_target_that_is_paused_keeps_its_records_and_nothing_else() {
+    let mut host = Host::new(6);
+    let still = Arc::clone(&host.still);
+    let paused = host.world.wait(still.subscribe(&target("paused"), From::Latest)).unwrap();
+    let mut kept = Vec::new();
+    for round in 0..30_u8 {
+        for _ in 0..4 {
+            let value = vec![round; 900];
+            kept.push((host.append(&still, &value, None).unwrap(), value));
+        }
+        host.settle(&still, false);
+        host.flow(80);
+        host.assert_small();
+    }
+    assert!(host.space().cleaned_segments > 10, "{:?}", host.space());
+    let request = LeaseRequest { records_max: 1_000, bytes_max: 1 << 24, visibility_ms: 5_000, wait_ms: 0 };
+    let mut values = Vec::new();
+    loop {
+        let leases = host.world.wait(paused.lease(request)).unwrap();
+        if leases.is_empty() {
+            break;
+        }
+        values.extend(leases.iter().map(|lease| (lease.record.id.clone(), lease.record.value.to_vec())));
+    }
+    assert_eq!(values, kept);
+}
+
+#[test]
+fn i25_dead_letters_count_against_the_backlog_and_nothing_is_dropped_to_make_room() {
+    let mut host = Host::new(7);
+    let still = Arc::clone(&host.still);
+    still.configure(&QueuePolicy { backlog_bytes_max: 5_000, ..quiet() }).unwrap();
+    let mut kept = 0;
+    let refused = loop {
+        match host.append(&still, &[1; 700], None) {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+        host.settle(&still, true);
+    };
+    assert_eq!((refused.kind(), kept > 2), (Kind::QuotaExceeded, true), "{refused}");
+    assert!(still.stats().backlog_bytes > 3_000);
+    let page = host.world.wait(still.dead_letters(&DeadLetterFilter::default(), None, 1_000)).unwrap();
+    assert_eq!(page.items.len(), kept);
+    let ids: Vec<_> = page.items.into_iter().map(|letter| letter.id).collect();
+    host.world.wait(still.purge(&ids)).unwrap();
+    assert_eq!(still.stats().backlog_bytes, 0);
+    assert!(host.append(&still, &[1; 700], None).is_ok());
+}
+
+#[test]
+fn i25_where_memory_is_used_up_appends_are_refused_and_records_are_held_instead_of_dead_lettered() {
+    let mut host = Host::new(8);
+    let still = Arc::clone(&host.still);
+    for _ in 0..20 {
+        host.append(&still, &[1; 100], None).unwrap();
+    }
+    host.world.embedded().set_index_bytes_max(100);
+    host.world.embedded().keep().unwrap();
+    assert_eq!(host.append(&still, &[1; 100], None).unwrap_err().kind(), Kind::Overloaded);
+    let sub = host.sub(&still);
+    let request = LeaseRequest { records_max: 1, bytes_max: 1 << 20, visibility_ms: 5_000, wait_ms: 0 };
+    let lease = host.world.wait(sub.lease(request)).unwrap().remove(0);
+    let (code, message) = ("no".to_owned(), String::new());
+    let attempt = Attempt { number: 1, at_ms: 1, verdict: VerdictKind::Reject, code, message, digest: None };
+    let dead = vec![(lease.token, Settlement::Dead { attempt, exhausted: None })];
+    assert_eq!(host.world.wait(sub.settle(dead)).unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(still.stats().backlog_records, 20, "held, not dropped");
+    host.world.advance(6_000);
+    assert_eq!(host.settle(&still, false).len(), 20, "delivery goes on");
+    host.world.embedded().set_index_bytes_max(1 << 20);
+    assert!(host.append(&still, &[1; 100], None).is_ok());
 }
