@@ -39,6 +39,8 @@ pub struct EmbeddedOptions {
     pub segment_bytes: u32,
     /// Bytes of recent frames kept in memory.
     pub tail_bytes_max: usize,
+    /// Segments that the log may take beyond twice the bytes that are needed, before it is cleaned.
+    pub clean_slack_segments: u64,
     /// Bugs on purpose, for the harness that must catch them.
     #[cfg(any(test, feature = "planted"))]
     pub planted: Option<Planted>,
@@ -52,6 +54,7 @@ impl EmbeddedOptions {
             min_free_bytes: 1 << 30,
             segment_bytes: walhost_log::limits::SEGMENT_BYTES,
             tail_bytes_max: limits::TAIL_BYTES_MAX,
+            clean_slack_segments: limits::CLEAN_SLACK_SEGMENTS,
             #[cfg(any(test, feature = "planted"))]
             planted: None,
         }
@@ -257,6 +260,7 @@ impl Embedded {
             snapshots,
             wal: options.dir.join("wal"),
             min_free_bytes: options.min_free_bytes,
+            clean_slack_segments: options.clean_slack_segments,
             clock,
             random,
             epoch: opened.epoch,

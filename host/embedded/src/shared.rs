@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub wal: PathBuf,
     /// Bytes that must stay free on the file system.
     pub min_free_bytes: u64,
+    /// Segments that the log may take beyond twice the bytes that are needed, before it is cleaned.
+    pub clean_slack_segments: u64,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<Random>,
     /// Of the log at this open.

@@ -3,9 +3,7 @@
 //! In: what is needed of each, how full the disk is. Out: those of which least is needed, as many as it takes;
 //! none when there is room enough, or nothing to be gained.
 
-use crate::limits::{
-    CLEAN_CHEAP_PART, CLEAN_ROUND_SEGMENTS, CLEAN_SEGMENTS_MAX, CLEAN_SHARE_PERCENT, CLEAN_SLACK_SEGMENTS,
-};
+use crate::limits::{CLEAN_CHEAP_PART, CLEAN_ROUND_SEGMENTS, CLEAN_SEGMENTS_MAX, CLEAN_SHARE_PERCENT};
 use crate::shared::{Namespace, Shared};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +24,8 @@ pub(super) struct Room {
     pub allowed: u64,
     /// The log takes no more records.
     pub full: bool,
+    /// Beyond twice what is needed, in segments.
+    pub slack_segments: u64,
 }
 
 pub(super) fn choose(
@@ -47,6 +47,7 @@ pub(super) fn choose(
         free: above.saturating_add(stats.disk_bytes.saturating_sub(counting)),
         allowed: (own / 100 * CLEAN_SHARE_PERCENT + CLEAN_ROUND_SEGMENTS * segment).saturating_sub(copied),
         full: shared.log.state() == State::DiskFull,
+        slack_segments: shared.clean_slack_segments,
     };
     if !is_wanted(&room) {
         return None;
@@ -63,7 +64,7 @@ pub(super) fn choose(
 }
 
 fn bound(room: &Room) -> u64 {
-    2 * room.needed + CLEAN_SLACK_SEGMENTS * room.segment
+    2 * room.needed + room.slack_segments * room.segment
 }
 
 /// Space is above the watermark, or the disk is short.
@@ -80,7 +81,7 @@ pub(super) fn pick(room: &Room, used: BTreeMap<u64, u64>) -> Option<BTreeSet<u64
     if over <= coming {
         return None;
     }
-    let wanted = over - coming + CLEAN_SLACK_SEGMENTS / 4 * room.segment;
+    let wanted = over - coming + room.slack_segments / 4 * room.segment;
     // Where there is no room the copies go into the log's reserve, which settlements need as well.
     let budget = match room.full {
         true => room.segment / 4,
@@ -109,11 +110,20 @@ pub(super) fn pick(room: &Room, used: BTreeMap<u64, u64>) -> Option<BTreeSet<u64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::CLEAN_SLACK_SEGMENTS;
 
     const SEGMENT: u64 = 1_000;
 
     fn room(disk: u64, needed: u64) -> Room {
-        Room { segment: SEGMENT, disk, needed, free: 1 << 40, allowed: 1 << 40, full: false }
+        Room {
+            segment: SEGMENT,
+            disk,
+            needed,
+            free: 1 << 40,
+            allowed: 1 << 40,
+            full: false,
+            slack_segments: CLEAN_SLACK_SEGMENTS,
+        }
     }
 
     fn used(all: &[u64]) -> BTreeMap<u64, u64> {

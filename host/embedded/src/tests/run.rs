@@ -19,7 +19,7 @@ pub(super) const VISIBILITY_MS: u64 = 5_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ran(BTreeMap<&'static str, u64>);
 
-const MUST: [&str; 35] = [
+const MUST: [&str; 37] = [
     "append",
     "append delayed",
     "append for one",
@@ -51,6 +51,8 @@ const MUST: [&str; 35] = [
     "no room",
     "in order",
     "segment given back",
+    "copied",
+    "segment emptied",
     "sectors lost",
     "lies lost",
     "names lost",
@@ -112,6 +114,7 @@ pub(super) fn target(name: &str) -> TargetName {
 impl Run {
     pub(super) fn new(seed: u64, planted: Option<Planted>) -> Run {
         let mut world = World::new(seed, 64 * 1024, planted);
+        world.clean_slack_segments = 0;
         world.open().unwrap();
         let random = Random::seeded(seed ^ 0xabcd);
         let (reference, ran) = (Reference::default(), Ran::default());
@@ -406,6 +409,31 @@ impl Run {
         self.world.advance(ms);
     }
 
+    /// Cleans for a while; now and then after so many snapshots that there is something to clean.
+    fn clean(&mut self) {
+        let embedded = self.world.embedded();
+        if self.random.below(2) == 0 {
+            embedded.roll();
+            for _ in 0..3 {
+                self.world.flush();
+                let _ = embedded.snapshot();
+            }
+        }
+        for _ in 0..self.random.below(24) {
+            let _ = embedded.clean();
+            if self.random.below(3) > 0 {
+                self.world.step();
+            }
+        }
+        let space = embedded.space();
+        if space.cleaned_bytes > 0 {
+            self.ran.count("copied");
+        }
+        if space.cleaned_segments > 0 {
+            self.ran.count("segment emptied");
+        }
+    }
+
     /// Housekeeping, and what it makes of the dead letters.
     pub(super) fn keep(&mut self) {
         let before = self.letters();
@@ -414,6 +442,7 @@ impl Run {
             self.ran.count("snapshot");
         }
         self.world.step();
+        self.clean();
         if embedded.stats().recycled > 0 {
             self.ran.count("segment given back");
         }

@@ -24,6 +24,8 @@ pub(super) struct World {
     opens: u64,
     segment_bytes: u32,
     planted: Option<Planted>,
+    /// For the next open.
+    pub clean_slack_segments: u64,
 }
 
 impl World {
@@ -38,6 +40,7 @@ impl World {
             opens: 0,
             segment_bytes,
             planted,
+            clean_slack_segments: crate::limits::CLEAN_SLACK_SEGMENTS,
         }
     }
 
@@ -49,6 +52,7 @@ impl World {
             segment_bytes: self.segment_bytes,
             tail_bytes_max: 2_000,
             planted: self.planted,
+            clean_slack_segments: self.clean_slack_segments,
             ..EmbeddedOptions::new(PathBuf::from("/data"))
         };
         let random = Arc::new(Random::seeded(self.seed.wrapping_mul(1_000) + self.opens));
