@@ -76,6 +76,9 @@ impl Dead {
     }
 }
 
+/// A letter's number, the place of its frame, how many letters that holds, and which one it is.
+pub(crate) type Placed = (u64, Place, u32, u32);
+
 /// All of a namespace, by number. What a snapshot holds can be taken as it is at one moment at no cost.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DeadLetters {
@@ -173,16 +176,15 @@ impl DeadLetters {
         self.all.range(number..).map(|(number, dead)| (*number, &**dead))
     }
 
-    /// Letters whose frames are in these segments, from a number on: number, place, how many its frame holds,
-    /// which one it is; and from which number to go on, none at the end. As many as are within the bounds of
-    /// letters looked at and of bytes found.
+    /// Letters whose frames are in these segments, from a number on, and from which number to go on, none at the
+    /// end. As many as are within the bounds of letters looked at and of bytes found.
     pub(crate) fn in_segments(
         &self,
         segments: &BTreeSet<u64>,
         from: u64,
         looked_at_max: usize,
         bytes_max: u64,
-    ) -> (Vec<(u64, Place, u32, u32)>, Option<u64>) {
+    ) -> (Vec<Placed>, Option<u64>) {
         let (mut found, mut bytes) = (Vec::new(), 0);
         for (looked_at, (number, dead)) in self.from(from).enumerate() {
             if looked_at == looked_at_max || bytes >= bytes_max {

@@ -108,6 +108,7 @@ pub(super) fn pick(room: &Room, used: BTreeMap<u64, u64>) -> Option<BTreeSet<u64
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::limits::CLEAN_SLACK_SEGMENTS;

@@ -11,6 +11,7 @@ use crate::frame::dead::{self, Letter};
 use crate::lease::lose;
 use crate::limits::{CLEAN_SLICE_BYTES, SLICE_FRAMES_MAX};
 use crate::shared::{Namespace, Shared};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -93,15 +94,15 @@ pub(super) fn letters(
     let mut run: Option<Run> = None;
     let mut copied = 0;
     for (number, place, of, index) in found {
-        if !frames.contains_key(&place.log_sequence) {
-            match shared.log.read(place).and_then(|(_, body)| dead::decode(&body, of)) {
-                Ok(letters) => drop(frames.insert(place.log_sequence, letters)),
-                Err(error) if is_loss(&error) => drop(frames.insert(place.log_sequence, Vec::new())),
+        let letters = match frames.entry(place.log_sequence) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => match shared.log.read(place).and_then(|(_, body)| dead::decode(&body, of)) {
+                Ok(letters) => new.insert(letters),
+                Err(error) if is_loss(&error) => new.insert(Vec::new()),
                 Err(error) => return Err(error),
-            }
-        }
-        let letter = frames.get(&place.log_sequence).and_then(|letters| letters.get(index as usize));
-        let Some(letter) = letter else {
+            },
+        };
+        let Some(letter) = letters.get(index as usize) else {
             namespace.view.lock().lose_letter(number, place);
             continue;
         };

@@ -1,6 +1,7 @@
 //! What extents answer, held against a plain list.
 
 use super::*;
+use std::collections::btree_map::Entry;
 use walhost_core::Random;
 
 pub(crate) fn extent(first_offset: u64, count: u32, segment: u64) -> Extent {
@@ -91,10 +92,10 @@ fn many_extents_in_any_order_behave_like_a_list() {
                 }
                 5 => {
                     let delay = Delay { due_ms: 7, jitter_ms: 0 };
-                    if !list.contains_key(&first) {
+                    if let Entry::Vacant(free) = list.entry(first) {
                         extents.insert(new);
                         extents.delay(first, delay);
-                        list.insert(first, Extent { delayed: true, ..new });
+                        free.insert(Extent { delayed: true, ..new });
                     }
                 }
                 6 if !list.contains_key(&first) => {
