@@ -41,6 +41,8 @@ pub struct EmbeddedOptions {
     pub tail_bytes_max: usize,
     /// Segments that the log may take beyond twice the bytes that are needed, before it is cleaned.
     pub clean_slack_segments: u64,
+    /// Told how far an open is; nobody by default.
+    pub progress: Option<Arc<dyn Fn(walhost_log::Progress) + Send + Sync>>,
     /// Bugs on purpose, for the harness that must catch them.
     #[cfg(any(test, feature = "planted"))]
     pub planted: Option<Planted>,
@@ -55,6 +57,7 @@ impl EmbeddedOptions {
             segment_bytes: walhost_log::limits::SEGMENT_BYTES,
             tail_bytes_max: limits::TAIL_BYTES_MAX,
             clean_slack_segments: limits::CLEAN_SLACK_SEGMENTS,
+            progress: None,
             #[cfg(any(test, feature = "planted"))]
             planted: None,
         }
@@ -244,6 +247,7 @@ impl Embedded {
         let mut log_options = walhost_log::Options::new(Arc::clone(&clock), Arc::clone(&random));
         log_options.segment_bytes = options.segment_bytes;
         log_options.min_free_bytes = options.min_free_bytes;
+        log_options.progress = options.progress.clone();
         let opened = Log::<Keeper>::open(Arc::clone(&disk), &options.dir.join("wal"), log_options, &mut recovery)?;
         let lost = recovery.finish();
         let damage = std::mem::take(&mut recovery.damage);

@@ -36,6 +36,19 @@ pub(crate) const KIND_RELEASE: u8 = 0xF3;
 /// Lists the segments that count, twice in the first commit of a segment that begins no epoch.
 pub(crate) const KIND_ROSTER: u8 = 0xF4;
 
+/// What a kind is called; all of the caller's are one.
+#[cfg(any(test, feature = "harness"))]
+pub(crate) fn kind_name(kind: u8) -> &'static str {
+    match kind {
+        KIND_TRAILER => "trailer",
+        KIND_FENCE => "fence",
+        KIND_FOOTER => "footer",
+        KIND_RELEASE => "release",
+        KIND_ROSTER => "roster",
+        _ => "caller",
+    }
+}
+
 /// `view` of the trailer with which a log is closed; 0 in every other one.
 pub(crate) const TRAILER_CLOSING: u32 = 1;
 

@@ -10,7 +10,7 @@ mod run;
 mod tests;
 
 pub use flips::{Flips, flips};
-pub use run::{campaign, recovery_steps, run};
+pub use run::{campaign, campaign_of, recovery_steps, run};
 
 use std::collections::BTreeMap;
 use walhost_core::disk::Counters;
@@ -26,8 +26,14 @@ pub struct Report {
     pub fences: u64,
     /// Frames acknowledged.
     pub acknowledged: u64,
+    /// Fences with frames copied behind them.
+    pub fences_with_copies: u64,
     /// Frames copied behind a fence.
     pub copies: u64,
+    /// Logs that were closed, and sealed by that.
+    pub closed: u64,
+    /// Copies of headers damaged on purpose: each costs nothing.
+    pub headers_damaged: u64,
     /// Commits of a trailer alone.
     pub idle_trailers: u64,
     /// Rotations, each with a footer.
@@ -48,8 +54,12 @@ pub struct Report {
     pub snapshots: u64,
     /// Damaged regions that were named.
     pub damage: u64,
+    /// Frames that were on disk at the end of a run, by kind: `caller` and the log's own.
+    pub kinds: BTreeMap<&'static str, u64>,
     /// Where processes were stopped, by operation.
     pub stops: BTreeMap<&'static str, u64>,
+    /// Where opens were stopped, by operation.
+    pub recovery_stops: BTreeMap<&'static str, u64>,
     /// What the disks did.
     pub disk: Counters,
 }
@@ -62,7 +72,10 @@ impl Report {
             (&mut self.recoveries_stopped, other.recoveries_stopped),
             (&mut self.fences, other.fences),
             (&mut self.acknowledged, other.acknowledged),
+            (&mut self.fences_with_copies, other.fences_with_copies),
             (&mut self.copies, other.copies),
+            (&mut self.closed, other.closed),
+            (&mut self.headers_damaged, other.headers_damaged),
             (&mut self.idle_trailers, other.idle_trailers),
             (&mut self.footers, other.footers),
             (&mut self.recycled, other.recycled),
@@ -77,8 +90,13 @@ impl Report {
         for (sum, more) in pairs {
             *sum += more;
         }
-        for (operation, count) in &other.stops {
-            *self.stops.entry(operation).or_default() += count;
+        let maps = [
+            (&mut self.kinds, &other.kinds),
+            (&mut self.stops, &other.stops),
+            (&mut self.recovery_stops, &other.recovery_stops),
+        ];
+        for (sum, more) in maps {
+            more.iter().for_each(|(name, count)| *sum.entry(name).or_default() += count);
         }
         self.add_disk(&other.disk);
     }

@@ -27,9 +27,9 @@ pub use committer::{Committer, Step};
 pub use frame::{BodySum, FrameDraft, FrameHead, KIND_RESERVED_FROM, Place, Urgency};
 pub use log::{Log, Opened, SegmentInfo};
 pub use observe::{Failure, FailureKind, Observer, Refused, State};
-pub use options::Options;
 #[cfg(any(test, feature = "planted"))]
 pub use options::Planted;
+pub use options::{Options, Progress};
 pub use preparer::Preparer;
 pub use replay::{Damage, DamageKind, Replay};
 pub use stats::{Histogram, Stats};

@@ -8,6 +8,19 @@ use walhost_core::Result;
 use walhost_core::error::{Error, Kind};
 use walhost_core::{Clock, Random};
 
+/// How far an open is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Segments that were replayed.
+    pub segments: u64,
+    /// Segments that are to be.
+    pub segments_total: u64,
+    /// Bytes of the files that were replayed. What has a footer is not read as a whole.
+    pub bytes: u64,
+    /// Bytes of the files that are to be.
+    pub bytes_total: u64,
+}
+
 /// What may be chosen at open.
 #[derive(Clone)]
 pub struct Options {
@@ -22,6 +35,8 @@ pub struct Options {
     pub min_free_bytes: u64,
     /// Segments kept ready for rotation; one of them is the reserve of lazy frames.
     pub ready_segments: usize,
+    /// Told how far an open is, after every segment; nobody by default.
+    pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
     /// Time: deadlines and durations only, never kept on disk.
     pub clock: Arc<dyn Clock>,
     /// Salts.
@@ -40,6 +55,7 @@ impl Options {
             queue_bytes_max: limits::QUEUE_BYTES_MAX,
             min_free_bytes: 0,
             ready_segments: limits::READY_SEGMENTS,
+            progress: None,
             clock,
             random,
             #[cfg(any(test, feature = "planted"))]

@@ -12,7 +12,7 @@ use crate::frame::{FrameHead, Place};
 use crate::limits;
 use crate::log::{Log, Opened};
 use crate::observe::Observer;
-use crate::options::Options;
+use crate::options::{Options, Progress};
 use crate::preparer::{Haste, Preparer, prepare_one};
 use crate::replay::Replay;
 use crate::segment::Segment;
@@ -63,8 +63,18 @@ pub(crate) fn open<O: Observer>(
     }
 
     let mut teller = replay::Teller::new(caller, survey.damage.iter().chain(&verdict.damage));
+    let mut progress = Progress {
+        segments_total: verdict.live.len() as u64,
+        bytes_total: verdict.live.iter().map(|segment| u64::from(segment.bytes)).sum(),
+        ..Progress::default()
+    };
+    let tell = |progress| shared.options.progress.iter().for_each(|told| told(progress));
+    tell(progress);
     for segment in &verdict.live {
         teller.segment(segment)?;
+        progress.segments += 1;
+        progress.bytes += u64::from(segment.bytes);
+        tell(progress);
     }
     for ((head, body), place) in verdict.copies.iter().zip(places) {
         let head = FrameHead { log_sequence: place.log_sequence, epoch, commit: 1, ..*head };

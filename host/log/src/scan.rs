@@ -57,6 +57,22 @@ pub(crate) fn scan(bytes: &[u8], salt: u64) -> Vec<Found> {
     found
 }
 
+/// The first head in some bytes of a segment, which begin at `from`; its body may end behind them.
+pub(crate) fn first_head(bytes: &[u8], salt: u64, from: u32, segment_bytes: u32) -> Option<Found> {
+    let mut place = 0;
+    while place + HEAD_BYTES <= bytes.len() {
+        let position = from + place as u32;
+        if let Some(read) = ReadHead::decode(&bytes[place..], salt, position)
+            && u64::from(position) + HEAD_BYTES as u64 + u64::from(read.head.bytes) <= u64::from(segment_bytes)
+        {
+            // Whether its body is intact is looked at when that matters.
+            return Some(Found { head: read.head, position, intact: true });
+        }
+        place = skip(bytes, place);
+    }
+    None
+}
+
 /// The head at a position, when its body fits the segment.
 fn head_at(bytes: &[u8], salt: u64, position: usize) -> Option<ReadHead> {
     let read = ReadHead::decode(&bytes[position..], salt, u32::try_from(position).ok()?)?;

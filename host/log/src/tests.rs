@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod damage;
+
 use crate::*;
 use bytes::Bytes;
 use parking_lot::Mutex;

@@ -3,8 +3,7 @@
 //! In: heads and parts in order. Out: the slices of one write, and the rows of its frames.
 
 use crate::format::{
-    HEAD_BYTES, KIND_TRAILER, Row, SECTOR_BYTES, TRAILER_CLOSING, align_commit, align_frame, crc_of_parts,
-    encode_head,
+    HEAD_BYTES, KIND_TRAILER, Row, SECTOR_BYTES, TRAILER_CLOSING, align_commit, align_frame, crc_of_parts, encode_head,
 };
 use crate::frame::{FrameHead, Place};
 use crate::limits;

@@ -17,6 +17,8 @@ use walhost_core::time::SimClock;
 
 /// Lives of one seed.
 const LIVES: u64 = 6;
+/// Broken promises after which a campaign ends.
+const BROKEN_MAX: usize = 12;
 /// Pieces of work in one life at most.
 const WORK_MAX: u64 = 120;
 
@@ -49,6 +51,7 @@ pub fn run(seed: u64, planted: Option<Planted>) -> Result<Report, String> {
         world.work(life)?;
     }
     drop(world.open()?);
+    world.count_kinds();
     world.report.add_disk(&world.disk.counters());
     Ok(world.report)
 }
@@ -60,6 +63,24 @@ pub fn campaign(seeds: std::ops::Range<u64>, planted: Option<Planted>) -> Result
         all.add(&run(seed, planted).map_err(|broken| (seed, broken))?);
     }
     Ok(all)
+}
+
+/// Runs many seeds, and the recovery of some at each of its steps; the error tells the first bad ones. Runs
+/// on two threads are two calls with seeds of their own.
+pub fn campaign_of(seeds: std::ops::Range<u64>, steps: std::ops::Range<u64>) -> Result<Report, String> {
+    let mut all = Report::default();
+    let mut broken = Vec::new();
+    let runs = seeds.map(|seed| ("seed", seed, run(seed, None)));
+    for (what, seed, outcome) in runs.chain(steps.map(|seed| ("steps of seed", seed, recovery_steps(seed)))) {
+        match outcome {
+            Ok(one) => all.add(&one),
+            Err(promise) => broken.push(format!("{what} {seed}: {promise}")),
+        }
+        if broken.len() >= BROKEN_MAX {
+            break;
+        }
+    }
+    if broken.is_empty() { Ok(all) } else { Err(broken.join("\n")) }
 }
 
 /// Leaves one directory behind by a crash, and stops its recovery at every one of its operations in turn;
@@ -86,6 +107,9 @@ pub fn recovery_steps(seed: u64) -> Result<Report, String> {
         };
         step.disk.stop_after(operation);
         let done = step.try_open().is_ok();
+        if let Some(operation) = step.disk.stopped_at() {
+            *step.report.recovery_stops.entry(operation).or_default() += 1;
+        }
         step.end();
         drop(step.open()?);
         step.report.add_disk(&step.disk.counters());
@@ -146,6 +170,7 @@ impl World {
                 continue;
             };
             *self.report.stops.entry(operation).or_default() += 1;
+            *self.report.recovery_stops.entry(operation).or_default() += 1;
             self.report.recoveries_stopped += u64::from(opened.is_err());
             drop(opened);
             self.end();
@@ -161,8 +186,9 @@ impl World {
         self.report.fences += 1;
         self.report.torn += torn;
         self.report.damage += kept.damage.len() as u64;
-        let copies = kept.frames.iter().filter(|(head, ..)| head.origin != head.log_sequence);
-        self.report.copies += copies.count() as u64;
+        let copies = kept.frames.iter().filter(|(head, ..)| head.origin != head.log_sequence).count() as u64;
+        self.report.fences_with_copies += u64::from(copies > 0);
+        self.report.copies += copies;
         self.model.judge(kept, torn)?;
         if self.dice(4) == 0 && self.disk.stopped_at().is_none() {
             for (number, place) in self.model.places() {
@@ -226,6 +252,7 @@ impl World {
             life.log.close();
             while life.committer.step() != Step::Closed {}
             self.take_in(&life)?;
+            self.report.closed += 1;
         }
         let stats = life.log.stats();
         self.report.footers += stats.rotations;
@@ -235,7 +262,7 @@ impl World {
         self.end();
         self.disk.set_capacity_bytes(u64::MAX);
         if closing && !self.model.flipped && self.dice(3) == 0 {
-            self.flip();
+            if self.dice(3) == 0 { self.flip_header() } else { self.flip() }
         }
         Ok(())
     }
@@ -313,6 +340,37 @@ impl World {
             && self.disk.flip_bit(&path, bit).is_ok()
         {
             self.model.flipped = true;
+        }
+    }
+
+    /// Flips a bit in one copy of the header of one segment, and has both copies read.
+    fn flip_header(&mut self) {
+        let Ok(survey) = survey::survey(&self.disk, &self.dir) else { return };
+        let used: Vec<_> = survey.segments.iter().filter(|surveyed| surveyed.first.is_some()).collect();
+        if used.is_empty() || !survey.damage.is_empty() {
+            return;
+        }
+        let surveyed = used[self.dice(used.len() as u64) as usize];
+        let path = self.dir.join(&surveyed.segment.name);
+        let bit = self.dice(2) * 4_096 * 8 + self.dice(64 * 8);
+        if self.disk.flip_bit(&path, bit).is_ok() {
+            self.report.headers_damaged += 1;
+            self.model.header_flipped = true;
+        }
+    }
+
+    /// Counts what is on disk, by kind.
+    fn count_kinds(&mut self) {
+        let Ok(survey) = survey::survey(&self.disk, &self.dir) else { return };
+        for surveyed in survey.segments.iter().filter(|surveyed| surveyed.first.is_some()) {
+            let Ok(contents) = verdict::contents(&surveyed.segment) else { continue };
+            // A footer lists all frames but itself and its trailer.
+            let sealed = u64::from(contents.sealed.is_some());
+            *self.report.kinds.entry("footer").or_default() += sealed;
+            *self.report.kinds.entry("trailer").or_default() += sealed;
+            for frame in &contents.found {
+                *self.report.kinds.entry(crate::format::kind_name(frame.head.kind)).or_default() += 1;
+            }
         }
     }
 

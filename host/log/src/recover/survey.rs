@@ -3,10 +3,10 @@
 //! In: a directory. Out: segments, blank files, files that are damaged; nothing is changed.
 
 use super::failed;
-use crate::format::{DATA_START, HEAD_BYTES, HEADERS_AT, HeaderRead, ReadHead};
+use crate::format::{ALIGN_BYTES, DATA_START, HEAD_BYTES, HEADERS_AT, HeaderRead, ReadHead};
 use crate::limits;
 use crate::replay::{Damage, DamageKind};
-use crate::scan::{Found, scan};
+use crate::scan::{Found, first_head};
 use crate::segment::{Segment, read_full};
 use std::io;
 use std::path::Path;
@@ -17,6 +17,8 @@ use walhost_core::error::{Error, Kind};
 
 /// Ending of the names of segment files.
 pub(crate) const ENDING: &str = ".wal";
+/// Bytes that are looked at together where no head is in its place.
+const WINDOW_BYTES: usize = 1024 * 1024;
 /// Bytes of one copy of a header.
 const HEADER_BYTES: usize = 64;
 
@@ -162,7 +164,25 @@ fn first_of(segment: &Segment) -> io::Result<Option<Found>> {
     match ReadHead::decode(&bytes[..count], segment.header.salt, DATA_START) {
         // Whether its body is intact is looked at when that matters.
         Some(read) => Ok(Some(Found { head: read.head, position: DATA_START, intact: true })),
-        None => Ok(scan(&segment.read_up_to(segment.bytes)?, segment.header.salt).first().copied()),
+        None => search(segment),
+    }
+}
+
+/// The first head anywhere in a segment; window by window, for most segments without one were never used.
+fn search(segment: &Segment) -> io::Result<Option<Found>> {
+    let mut window = vec![0; WINDOW_BYTES.min(segment.bytes as usize)];
+    let mut from = DATA_START;
+    loop {
+        let count = read_full(&*segment.file, &mut window, u64::from(from))?;
+        if let Some(found) = first_head(&window[..count], segment.header.salt, from, segment.bytes) {
+            return Ok(Some(found));
+        }
+        // The last places of a window are the first ones of the next.
+        let looked_at = (count + ALIGN_BYTES).saturating_sub(HEAD_BYTES) / ALIGN_BYTES * ALIGN_BYTES;
+        if count < window.len() || looked_at == 0 {
+            return Ok(None);
+        }
+        from += looked_at as u32;
     }
 }
 

@@ -83,7 +83,9 @@ pub(crate) fn judge(survey: &Survey) -> io::Result<Verdict> {
     // A file that cannot be read may have been the last one.
     verdict.clean &= survey.unreadable.is_empty();
     for surveyed in &survey.segments {
-        if unused.contains(&surveyed.segment.id()) {
+        // A list may name one whose heads are all gone: it is damaged, and not to be overwritten.
+        let id = surveyed.segment.id();
+        if unused.contains(&id) && !verdict.live.iter().any(|live| live.id() == id) {
             verdict.spare_now.push(Arc::clone(&surveyed.segment));
         }
     }
@@ -172,12 +174,19 @@ impl Verdict {
         }
         firsts.reverse();
         let epoch = epoch_of(segments[0]);
-        let rows = rows.unwrap_or_else(|| {
-            // Neither copy of any list is left: then everything older counts.
-            self.damage.push(no_list(&segments[0].segment));
-            let older = survey.segments.iter().filter(|s| epoch_of(s).is_some() && epoch_of(s) < epoch);
-            older.map(everything).collect()
-        });
+        let rows = match rows {
+            Some(rows) => rows,
+            None => {
+                // Neither copy of any list is left: then everything older counts, up to what was copied.
+                self.damage.push(no_list(&segments[0].segment));
+                let copied = contents(&segments[0].segment)?.found.into_iter().map(|frame| frame.head);
+                let copied = copied.filter(|head| head.origin < head.log_sequence).map(|head| head.origin).min();
+                let last = copied.map_or(u64::MAX, |first| first.saturating_sub(1));
+                let older = survey.segments.iter().filter(|s| epoch_of(s).is_some() && epoch_of(s) < epoch);
+                let older = older.map(everything).map(|row| RosterRow { last: row.last.min(last), ..row });
+                older.filter(|row| row.first <= row.last).collect()
+            }
+        };
         self.segment_max = rows.iter().map(|row| row.segment).max().unwrap_or(0);
         self.sequence_max = rows.iter().map(|row| row.last).fold(self.sequence_max, u64::max);
 
