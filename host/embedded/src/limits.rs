@@ -26,8 +26,9 @@ pub const LETTERS_AT_ONCE_MAX: usize = 1_024;
 pub const EXPIRED_AT_ONCE_MAX: usize = 256;
 /// See [`EXPIRED_AT_ONCE_MAX`]: beyond, the rest of them wait for the next round.
 pub const EXPIRED_SLICES_MAX: usize = 64;
-/// Frames that housekeeping goes over under one lock where it only looks at numbers: well below a millisecond.
-pub const SLICE_FRAMES_MAX: usize = 16_384;
+/// Frames that housekeeping goes over under one lock: below a millisecond, also where each of them has a due time
+/// to be forgotten.
+pub const SLICE_FRAMES_MAX: usize = 2_048;
 /// Bytes of memory for what is known of open records and dead letters, over all namespaces: 30 million frames.
 /// Beyond, nothing is appended (503); a quarter above, records are held instead of dead-lettered.
 pub const INDEX_BYTES_MAX: u64 = 1024 * 1024 * 1024;

@@ -239,6 +239,8 @@ impl Shared {
     ) -> Result<oneshot::Receiver<Result<(), Failure>>> {
         let mut facts = facts.to_vec();
         view.number(&mut facts);
+        // Those that wait go first: what is durable must not be without what came before it.
+        self.save_again();
         let (draft, body) = namespace.facts_draft(&facts, Urgency::Now);
         let (waiter, answer) = oneshot::channel();
         let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body, waiter: Some(waiter) };
