@@ -27,8 +27,9 @@ pub const FILL_PAUSE_MS_MAX: u64 = 20;
 /// Released segments kept for recycling beside the ready ones: half a gigabyte that need not be zero-filled
 /// again at full ingest. Fewer when the disk is short.
 pub const SPARE_SEGMENTS_MAX: usize = 8;
-/// Bytes of one group commit; a larger frame commits alone. Above it a commit's latency grows with it.
-pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one group commit; a larger frame commits alone. On a busy disk a fixed cost a commit weighs more
+/// than its bytes: 64 bodies of 64 KiB went a third faster than with 1 MiB, with a lower p99.
+pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Frames of one group commit: bounds what recovery may have to copy.
 pub const COMMIT_FRAMES_MAX: usize = 4_096;
 /// Log sequence numbers skipped at open: more than one commit and one fence with its copies can have used
@@ -41,7 +42,7 @@ pub const INLINE_BYTES_MAX: usize = 4 * 1024;
 /// so that a commit is always one synced write.
 pub const SLICES_MAX: usize = 1_000;
 /// Bytes of the buffer that a commit is laid out in and that are kept from one commit to the next.
-pub const SCRATCH_BYTES_KEPT: usize = 4 * COMMIT_BYTES_MAX;
+pub const SCRATCH_BYTES_KEPT: usize = 2 * COMMIT_BYTES_MAX;
 /// Segments that one log may have: bounds the list in a fence.
 pub const SEGMENTS_MAX: usize = 65_536;
 /// Milliseconds between two tries to make room when the disk is full.
