@@ -62,6 +62,12 @@ impl<K: Ord + Copy> Schedule<K> {
         }
     }
 
+    /// All of them with their times, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (u64, K)> {
+        let near = self.near.iter().map(|Reverse(one)| *one);
+        near.chain(self.far.values().flatten().copied())
+    }
+
     /// How many there are, those included whose time does not hold any more.
     pub fn count(&self) -> usize {
         self.near.len() + self.far_count

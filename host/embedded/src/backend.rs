@@ -319,7 +319,7 @@ impl Embedded {
         registry.all.values().filter(|namespace| !open.contains(&namespace.number)).map(orphan).collect()
     }
 
-    fn namespaces(&self) -> (Vec<Arc<Namespace>>, u32) {
+    pub(crate) fn namespaces(&self) -> (Vec<Arc<Namespace>>, u32) {
         let registry = self.registry.lock();
         (registry.all.values().cloned().collect(), registry.next_view)
     }

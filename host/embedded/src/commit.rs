@@ -3,10 +3,10 @@
 //! In: tickets of the frames of one group commit. Out: changed views, woken targets, released waiters.
 
 use crate::cleaner::Flight;
+use crate::frame::again::{Again, Class, Instead};
 use crate::frame::append::{Meta, Stored};
 use crate::frame::dead::Letter;
 use crate::frame::fact::Fact;
-use crate::frame::redrive::Redriven;
 use crate::shared::Namespace;
 use crate::view::{Landed, View};
 use bytes::Bytes;
@@ -36,8 +36,15 @@ pub(crate) enum Ticket {
     Facts { namespace: Arc<Namespace>, facts: Vec<Fact>, waiter: Waiter },
     /// Dead letters.
     Dead { namespace: Arc<Namespace>, first: u64, letters: Vec<Letter>, waiter: Waiter },
-    /// A dead letter's record again.
-    Redrive { namespace: Arc<Namespace>, landed: Landed, redriven: Box<Redriven>, stored: Stored, waiter: Waiter },
+    /// Records again: moves, for which nobody waits, or dead letters.
+    Again {
+        namespace: Arc<Namespace>,
+        landed: Landed,
+        again: Box<Again>,
+        /// For the tail cache; none when the records wait for long.
+        stored: Option<Stored>,
+        waiter: Option<Waiter>,
+    },
     /// The cleaner's copy of a frame with records.
     Copied { namespace: Arc<Namespace>, first_offset: u64, from: Place, flight: Arc<Flight>, bytes: u64 },
     /// The cleaner's copy of dead letters that follow one another, each with where it was.
@@ -51,7 +58,7 @@ impl Ticket {
             | Ticket::Applied { namespace, .. }
             | Ticket::Facts { namespace, .. }
             | Ticket::Dead { namespace, .. }
-            | Ticket::Redrive { namespace, .. }
+            | Ticket::Again { namespace, .. }
             | Ticket::Copied { namespace, .. }
             | Ticket::CopiedLetters { namespace, .. } => namespace,
         }
@@ -74,9 +81,10 @@ impl Ticket {
                 view.bring_out(first, &letters, place);
                 (Some(waiter), None)
             }
-            Ticket::Redrive { landed, redriven, stored, waiter, .. } => {
-                view.redrive(Landed { place, ..landed }, &redriven);
-                (Some(waiter), Some((landed.first_offset, stored)))
+            Ticket::Again { landed, again, stored, waiter, .. } => {
+                view.again(Landed { place, ..landed }, &again);
+                arrived(view, &again);
+                (waiter, stored.map(|stored| (landed.first_offset, stored)))
             }
             Ticket::Copied { first_offset, from, flight, bytes, .. } => {
                 view.copied(first_offset, from, place);
@@ -105,22 +113,42 @@ impl Ticket {
             Ticket::Applied { body, waiter, .. } => (waiter, Some(body)),
             Ticket::Facts { waiter, .. } => (Some(waiter), None),
             Ticket::Dead { letters, waiter, .. } => {
-                for letter in &letters {
-                    if let Some(progress) = view.progress(letter.target) {
-                        progress.claim(letter.offset, false);
-                    }
-                }
+                view.unclaim(&letters);
                 (Some(waiter), None)
             }
-            Ticket::Redrive { landed, redriven, waiter, .. } => {
+            Ticket::Again { landed, again, waiter, .. } => {
                 view.skip(landed.first_offset, landed.count);
-                view.dead.set_moving(redriven.dead, false);
-                (Some(waiter), None)
+                for returned in &again.records {
+                    match returned.instead {
+                        Instead::Letter(letter) => view.dead.set_moving(letter, false),
+                        Instead::Offset(offset) => {
+                            if let Some(progress) = view.progress(again.target) {
+                                progress.was_not_moved(offset, returned.hash.filter(|_| again.class == Class::Behind));
+                            }
+                        }
+                    }
+                }
+                arrived(view, &again);
+                (waiter, None)
             }
             Ticket::Copied { flight, bytes, .. } | Ticket::CopiedLetters { flight, bytes, .. } => {
                 flight.end(bytes, false);
                 (None, None)
             }
+        }
+    }
+}
+
+/// The frame is not on its way any more.
+fn arrived(view: &mut View, again: &Again) {
+    let moves = again.records.iter().any(|returned| matches!(returned.instead, Instead::Offset(_)));
+    view.moves_coming = view.moves_coming.saturating_sub(usize::from(moves));
+    if moves || again.class != Class::Behind {
+        return;
+    }
+    if let Some(progress) = view.progress(again.target) {
+        for hash in again.records.iter().filter_map(|returned| returned.hash) {
+            progress.came_back(hash, 1, None);
         }
     }
 }

@@ -24,7 +24,8 @@ const EXTENT_BYTES: u64 = 33;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub first_offset: u64,
-    /// Of a delayed or redriven record it means nothing: its delay or its frame tells.
+    /// Of a delayed record it means nothing: its delay tells. Of records that were appended again it says what they
+    /// wait for; their sequences are in their frame.
     pub first_sequence: u64,
     pub place: Place,
     pub count: u32,
@@ -32,7 +33,7 @@ pub(crate) struct Extent {
     pub live: u32,
     /// The only target it is meant for, or `ALL_TARGETS`.
     pub only: u16,
-    /// A record that was appended again: its id and sequence are in the frame.
+    /// Records that were appended again: their ids and sequences are in the frame.
     pub redriven: bool,
     /// It has a due time of its own.
     pub delayed: bool,

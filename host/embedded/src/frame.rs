@@ -3,12 +3,12 @@
 //!
 //! In: batches, facts, dead letters. Out: bodies, and back. Bodies come from disk: nothing is asserted.
 
+pub(crate) mod again;
 pub(crate) mod append;
 pub(crate) mod attempt;
 pub(crate) mod dead;
 pub(crate) mod describe;
 pub(crate) mod fact;
-pub(crate) mod redrive;
 
 /// One append request without anything special: its head says all that a restart needs.
 pub(crate) const APPEND: u8 = 1;
@@ -18,8 +18,9 @@ pub(crate) const APPEND_WITH: u8 = 2;
 pub(crate) const FACTS: u8 = 3;
 /// Dead letters with their records; the head's first offset is the number of the first one.
 pub(crate) const DEAD: u8 = 4;
-/// A dead letter's record, appended again for its target; ends the dead letter.
-pub(crate) const REDRIVE: u8 = 5;
+/// Records that are appended again for one target: moves, and redrives of dead letters. It ends what they were
+/// before; the head's first sequence says what they wait for.
+pub(crate) const AGAIN: u8 = 5;
 
 /// No target in particular.
 pub(crate) const ALL_TARGETS: u16 = u16::MAX;

@@ -6,7 +6,7 @@ use crate::extents::Extent;
 use crate::frame::append::Stored;
 use crate::frame::fact::Fact;
 use crate::identity::Identity;
-use crate::lease::{key_hash, load, record};
+use crate::lease::{Found, Frame, key_hash, load};
 use crate::queue::{EmbeddedQueue, closed};
 use crate::shared::durable;
 use crate::view::View;
@@ -51,30 +51,38 @@ impl EmbeddedQueue {
         }
     }
 
-    /// The record's own frame, when it is there and was appended in the epoch that the id names, and its
-    /// place in it.
-    async fn frame_of(&self, identity: Identity) -> Result<Option<(Extent, Stored)>> {
-        let extent = {
+    /// The record as it is in its frames: the first one, and those that it was appended again in for a target,
+    /// when it was appended in the epoch that the id names.
+    async fn found(&self, identity: Identity) -> Result<Vec<(Option<u16>, Found)>> {
+        let wanted: Vec<(Option<u16>, u64, Extent)> = {
             let view = self.namespace.view.lock();
             if view.incarnation != identity.incarnation {
-                return Ok(None);
+                return Ok(Vec::new());
             }
             let own = view.extents.find(identity.offset).filter(|extent| !extent.redriven);
-            let moved = || {
-                let targets = 0..view.targets.len() as u16;
-                targets
-                    .filter_map(|target| view.moved.get(&(identity.offset, target)))
-                    .find_map(|at| view.extents.find(*at))
-            };
-            own.or_else(moved)
+            let moved = (0..view.targets.len()).filter_map(|target| {
+                let at = *view.targets[target].moved.get(&identity.offset)?;
+                Some((Some(target as u16), at, view.extents.find(at)?))
+            });
+            own.map(|extent| (None, identity.offset, extent)).into_iter().chain(moved).collect()
         };
-        let Some(extent) = extent else { return Ok(None) };
-        let stored = self.stored(&extent).await?;
-        Ok(stored.filter(|stored| stored.epoch == identity.epoch).map(|stored| (extent, stored)))
+        let mut all = Vec::new();
+        for (target, offset, extent) in wanted {
+            if let Some(stored) = self.stored(&extent).await? {
+                let view = self.namespace.view.lock();
+                let found = Frame::new(&view, extent, stored).find(view.incarnation, offset);
+                all.extend(found.filter(|found| found.epoch == identity.epoch).map(|found| (target, found)));
+            }
+        }
+        Ok(all)
     }
 
-    /// Where the record stands for each target, as far as the view knows.
-    fn targets_of(view: &View, origin: u64) -> BTreeMap<walhost_core::TargetName, (u16, TargetState)> {
+    /// Where the record stands for each target, as far as the view and the record's frames know.
+    fn targets_of(
+        view: &View,
+        origin: u64,
+        found: &[(Option<u16>, Found)],
+    ) -> BTreeMap<walhost_core::TargetName, (u16, TargetState)> {
         let mut states = BTreeMap::new();
         for (number, progress) in view.targets.iter().enumerate() {
             let number = number as u16;
@@ -93,8 +101,19 @@ impl EmbeddedQueue {
                 if progress.ended || !here || offset >= view.applied || progress.settled.contains(offset) {
                     continue;
                 }
-                let (state, due_ms) = progress.state(offset, view.due_ms(offset));
-                let attempts = progress.tried.get(&offset).map(|tried| tried.attempts.list()).unwrap_or_default();
+                let (state, due_ms) = progress.state(offset, view.kept(offset));
+                let returned = found.iter().find(|(target, _)| *target == Some(number));
+                let returned = returned.and_then(|(_, found)| found.returned.as_ref()).map(|(_, returned)| returned);
+                let due_ms = due_ms.or_else(|| match state {
+                    State::Scheduled | State::Retrying => {
+                        returned.map(|returned| returned.due_ms).or_else(|| view.due_ms(offset))
+                    }
+                    _ => None,
+                });
+                let newer = progress.tried.get(&offset).map(|tried| tried.attempts.list()).unwrap_or_default();
+                let mut attempts = returned.map(|returned| returned.attempts.list()).unwrap_or_default();
+                let last = attempts.last().map_or(0, |attempt| attempt.number);
+                attempts.extend(newer.into_iter().filter(|attempt| returned.is_none() || attempt.number > last));
                 TargetState { state, attempts, due_ms }
             };
             states.insert(progress.name.clone(), (number, state));
@@ -103,26 +122,21 @@ impl EmbeddedQueue {
     }
 
     async fn state_of(&self, identity: Identity) -> Result<Option<RecordState>> {
-        let frame = self.frame_of(identity).await?;
-        let (mut targets, letters, key, appended_at_ms) = {
+        let found = self.found(identity).await?;
+        let (mut targets, letters, known) = {
             let view = self.namespace.view.lock();
             if view.incarnation != identity.incarnation || identity.offset >= view.applied {
                 return Ok(None);
             }
-            let targets = Self::targets_of(&view, identity.offset);
             let own = view.extents.find(identity.offset).filter(|extent| !extent.redriven);
-            if frame.is_none() && own.is_some() {
+            if found.is_empty() && own.is_some() {
                 return Ok(None);
             }
-            let mut targets = targets;
-            let known = frame.as_ref().and_then(|(extent, stored)| {
-                let offset = if extent.redriven { extent.first_offset } else { identity.offset };
-                record(&view, extent, stored, offset)
-            });
+            let mut targets = Self::targets_of(&view, identity.offset, &found);
+            let known = found.first().map(|(_, found)| found.record.clone());
             let ordered = view.policy.as_ref().is_some_and(|policy| policy.ordered);
-            if let Some(hash) =
-                known.as_ref().filter(|_| ordered).and_then(|record| record.key.as_ref()).map(|key| key_hash(key))
-            {
+            let key = known.as_ref().filter(|_| ordered).and_then(|record| record.key.as_ref());
+            if let Some(hash) = key.map(|key| key_hash(key)) {
                 for (number, state) in targets.values_mut().filter(|(_, state)| state.state == State::Ready) {
                     let offset = view.present(identity.offset, *number);
                     if view.targets[usize::from(*number)].waits_for_key(hash, offset) {
@@ -135,10 +149,10 @@ impl EmbeddedQueue {
                 .filter(|(_, (_, state))| state.state == State::Dead)
                 .filter_map(|(name, (number, _))| Some((name.clone(), view.dead.of_record(identity.offset, *number)?)))
                 .collect();
-            let (key, appended_at_ms) = known.map_or((None, 0), |record| (record.key, record.appended_at_ms));
-            (targets, letters, key, appended_at_ms)
+            (targets, letters, known)
         };
-        let (mut key, mut appended_at_ms): (Option<Bytes>, u64) = (key, appended_at_ms);
+        let (mut key, mut appended_at_ms) =
+            known.map_or((None::<Bytes>, 0), |record| (record.key, record.appended_at_ms));
         for (name, number) in letters {
             if let Some(letter) = self.letter(number).await? {
                 if appended_at_ms == 0 {
@@ -172,13 +186,21 @@ impl EmbeddedQueue {
         self.check_open(operation)?;
         let identity = Identity::parse(id).ok_or_else(|| not_found(operation))?;
         self.state_of(identity).await?.ok_or_else(|| not_found(operation))?;
+        let found = self.found(identity).await?;
         let answer = {
             let mut view = self.namespace.view.lock();
-            let targets = Self::targets_of(&view, identity.offset);
-            let facts: Vec<Fact> = targets
-                .values()
-                .filter_map(|(number, state)| fact(*number, view.present(identity.offset, *number), state.state))
-                .collect();
+            let targets = Self::targets_of(&view, identity.offset, &found);
+            let facts: Vec<Fact> =
+                targets.values().filter_map(|(number, state)| fact(*number, identity.offset, state.state)).collect();
+            for (target, found) in found.iter().filter_map(|(target, found)| Some(((*target)?, found))) {
+                let at = view.present(identity.offset, target);
+                if let Some((class, returned)) = &found.returned
+                    && view.class_of(at) == Some(*class)
+                    && let Some(progress) = view.progress(target)
+                {
+                    progress.materialise(at, returned, *class);
+                }
+            }
             if facts.is_empty() {
                 if !targets.values().any(|(_, state)| fine(state.state)) {
                     let detail = "every target has settled the record, or is delivering it now";
@@ -244,12 +266,13 @@ impl Inspect for EmbeddedQueue {
             at = at.max(extent.first_offset);
             let stored = self.stored(&extent).await?;
             let view = self.namespace.view.lock();
+            let frame = stored.map(|stored| Frame::new(&view, extent, stored));
             while at < extent.end() {
                 if items.len() == limit {
                     return Ok(Page { items, next: Some(format!("0:{at}")) });
                 }
-                if let Some(record) = stored.as_ref().and_then(|stored| record(&view, &extent, stored, at)) {
-                    items.push(Peeked { offset: format!("0:{at}"), record });
+                if let Some(found) = frame.as_ref().and_then(|frame| frame.find(view.incarnation, at)) {
+                    items.push(Peeked { offset: format!("0:{at}"), record: found.record });
                 }
                 at += 1;
             }

@@ -146,6 +146,7 @@ pub(crate) fn tidy(shared: &Shared, namespaces: &[Arc<Namespace>]) {
         if let Err(error) = expire(namespace, now_ms) {
             tracing::warn!(%error, "dead letters could not be expired");
         }
+        crate::moves::round(namespace);
         let mut view = namespace.view.lock();
         if let Some(policy) = view.policy.clone() {
             view.keys.expire(now_ms, policy.idempotency_window_ms);

@@ -1,14 +1,17 @@
 //! Handing out: which records are next for a target, read where they are, one lease each.
 //!
-//! In: a `LeaseRequest`. Out: `Lease`s that borrow from the frame. Frames are read without the lock.
+//! In: a `LeaseRequest`. Out: `Lease`s that borrow from the frame. Frames are read without the lock, and
+//! records are made of them without it.
+
+mod follow;
 
 use crate::extents::Extent;
-use crate::frame::append::{Stored, sequence};
+use crate::frame::again::{self, Class, Instead, Returned};
+use crate::frame::append::{Delay, Stored, sequence};
 use crate::identity::Identity;
 use crate::limits;
 use crate::shared::Namespace;
 use crate::view::View;
-use bytes::Bytes;
 use std::collections::HashMap;
 use walhost_core::queue::{Lease, LeaseRequest, LeaseToken};
 use walhost_core::random::mix;
@@ -16,21 +19,53 @@ use walhost_core::{Record, Result};
 
 /// What one pass over a target found.
 pub(crate) struct Pass {
-    pub leases: Vec<Lease>,
+    /// What was leased, to be made of the frames.
+    pub picked: Vec<Picked>,
+    frames: Vec<Frame>,
+    incarnation: u32,
     /// Nothing can be leased before these frames are read.
     pub missing: Vec<Extent>,
     /// It looked at as many records as it may, found none to lease, and is not at the end.
     pub more: bool,
-    /// Records of a parked key: they follow it into the dead letters. With token, offset and epoch.
+    /// Records of a parked key: they follow it into the dead letters.
     pub parked: Vec<Parked>,
+}
+
+/// A record that is leased.
+pub(crate) struct Picked {
+    pub offset: u64,
+    token: u64,
+    /// Which of the pass's frames.
+    frame: usize,
+    returned: Option<Box<Returned>>,
+    number: u32,
+    spent: u32,
+    first_spent_at_ms: Option<u64>,
+}
+
+/// A frame in memory, with what is needed to make records of it.
+pub(crate) struct Frame {
+    pub extent: Extent,
+    pub stored: Stored,
+    pub delay: Option<Delay>,
 }
 
 /// A record that follows its parked key.
 pub(crate) struct Parked {
     pub offset: u64,
-    pub epoch: u32,
-    pub record: Record,
+    pub found: Found,
     pub hash: u64,
+}
+
+/// A record as it is in its frame.
+pub(crate) struct Found {
+    pub record: Record,
+    /// Of the log, when the record was first appended.
+    pub epoch: u32,
+    /// Where it was first appended.
+    pub origin: u64,
+    /// What it brings along, when it was appended again, and what it waits for.
+    pub returned: Option<(Class, Returned)>,
 }
 
 /// Frames that this call has read.
@@ -48,26 +83,82 @@ pub(crate) fn key_hash(key: &[u8]) -> u64 {
     hash & !1
 }
 
-/// The record at an offset of a stored frame; none when the bytes do not fit.
-pub(crate) fn record(view: &View, extent: &Extent, stored: &Stored, offset: u64) -> Option<Record> {
-    let place = offset - extent.first_offset;
-    let (key, headers, value) = stored.parts(place as u32)?;
-    let (origin, sequence) = if extent.redriven {
-        let redriven = crate::frame::redrive::decode(&stored.facts).ok()?;
-        (redriven.origin, redriven.sequence)
-    } else {
-        let delay = view.extents.delay_of(extent);
-        (offset, sequence(extent.first_sequence, place, delay, view.incarnation, offset))
-    };
-    Some(Record {
-        id: Identity { incarnation: view.incarnation, epoch: stored.epoch, offset: origin }.record_id(),
-        sequence,
-        appended_at_ms: stored.appended_at_ms,
-        attempt: 0,
-        key: (!key.is_empty()).then_some(key),
-        headers,
-        value,
-    })
+impl Frame {
+    pub(crate) fn new(view: &View, extent: Extent, stored: Stored) -> Frame {
+        Frame { extent, stored, delay: view.extents.delay_of(&extent) }
+    }
+
+    fn place(&self, offset: u64) -> u32 {
+        (offset - self.extent.first_offset) as u32
+    }
+
+    fn holds(&self, offset: u64) -> bool {
+        self.extent.first_offset <= offset && offset < self.extent.end()
+    }
+
+    /// What the record brings along; none when it was appended only once.
+    fn returned(&self, offset: u64) -> Result<Option<Box<Returned>>> {
+        if !self.extent.redriven {
+            return Ok(None);
+        }
+        again::one(&self.stored, self.place(offset), self.extent.count).map(|returned| Some(Box::new(returned)))
+    }
+
+    /// The record at an offset; none when the bytes do not fit.
+    fn record(&self, incarnation: u32, offset: u64, returned: Option<&Returned>) -> Option<Record> {
+        let place = self.place(offset);
+        let (key, headers, value) = self.stored.parts(place)?;
+        let (origin, epoch, sequence, appended_at_ms) = match returned {
+            Some(it) => (it.origin, it.epoch, it.sequence, it.appended_at_ms),
+            None => {
+                let first = self.extent.first_sequence;
+                let sequence = sequence(first, u64::from(place), self.delay, incarnation, offset);
+                (offset, self.stored.epoch, sequence, self.stored.appended_at_ms)
+            }
+        };
+        Some(Record {
+            id: Identity { incarnation, epoch, offset: origin }.record_id(),
+            sequence,
+            appended_at_ms,
+            attempt: 0,
+            key: (!key.is_empty()).then_some(key),
+            headers,
+            value,
+        })
+    }
+
+    /// The record at an offset, with all that its frame says; none when the bytes do not fit.
+    pub(crate) fn find(&self, incarnation: u32, offset: u64) -> Option<Found> {
+        let returned = self.returned(offset).ok()?;
+        let record = self.record(incarnation, offset, returned.as_deref())?;
+        let (epoch, origin) =
+            returned.as_ref().map_or((self.stored.epoch, offset), |returned| (returned.epoch, returned.origin));
+        let class = Class::of(self.extent.first_sequence).unwrap_or(Class::Ready);
+        Some(Found { record, epoch, origin, returned: returned.map(|returned| (class, *returned)) })
+    }
+}
+
+impl Pass {
+    /// The leases, and the frames that turned out to be damaged: their records are not among them.
+    pub(crate) fn leases(&mut self) -> (Vec<Lease>, Vec<Extent>) {
+        let mut leases = Vec::with_capacity(self.picked.len());
+        let mut damaged = Vec::new();
+        for picked in &self.picked {
+            let frame = &self.frames[picked.frame];
+            let Some(mut record) = frame.record(self.incarnation, picked.offset, picked.returned.as_deref()) else {
+                damaged.push(frame.extent);
+                continue;
+            };
+            record.attempt = picked.number + 1;
+            leases.push(Lease {
+                token: LeaseToken(picked.token),
+                record,
+                spent: picked.spent,
+                first_spent_at_ms: picked.first_spent_at_ms,
+            });
+        }
+        (leases, damaged)
+    }
 }
 
 /// Walks over what is ready for a target.
@@ -92,66 +183,89 @@ enum Next {
 impl Walk<'_> {
     /// Leases what can be leased now.
     pub(crate) fn run(mut self) -> Pass {
-        let mut pass = Pass { leases: Vec::new(), missing: Vec::new(), more: false, parked: Vec::new() };
+        let mut pass = Pass {
+            picked: Vec::new(),
+            frames: Vec::new(),
+            incarnation: self.view.incarnation,
+            missing: Vec::new(),
+            more: false,
+            parked: Vec::new(),
+        };
         let (mut bytes, mut looked_at) = (0, 0);
-        let mut current: Option<(Extent, Stored)> = None;
+        // The frame that the last record was in, with its number among those of the pass.
+        let mut current: Option<usize> = None;
         let ordered = self.view.policy.as_ref().is_some_and(|policy| policy.ordered);
-        while pass.leases.len() < self.request.records_max.max(1) && pass.parked.len() < limits::PARKED_AT_ONCE_MAX {
-            let Some(next) = self.next(ordered) else { break };
+        while pass.picked.len() < self.request.records_max.max(1) {
+            let Some(next) = self.next(ordered, current.map(|at| &pass.frames[at].extent)) else { break };
             if looked_at == limits::PASS_RECORDS_MAX {
-                pass.more = pass.leases.is_empty();
+                pass.more = pass.picked.is_empty();
                 break;
             }
             looked_at += 1;
             let (Next::Ready(offset) | Next::Fresh(offset) | Next::Waiting(offset)) = next;
-            if current.as_ref().is_none_or(|(extent, _)| offset < extent.first_offset || offset >= extent.end()) {
-                let Some(extent) = self.view.extents.find(offset) else {
-                    self.drop_offset(offset);
-                    continue;
-                };
-                let cached = || self.namespace.shared.cached(self.namespace.number, extent.first_offset);
-                match self.loaded.get(&extent.first_offset).cloned().or_else(cached) {
-                    Some(stored) => current = Some((extent, stored)),
-                    None => {
-                        if pass.leases.is_empty() {
+            let at = match current.filter(|at| pass.frames[*at].holds(offset)) {
+                Some(at) => at,
+                None => {
+                    let Some(extent) = self.view.extents.find(offset) else {
+                        self.drop_offset(offset);
+                        continue;
+                    };
+                    let Some(stored) = self.stored(&extent) else {
+                        if pass.picked.is_empty() {
                             pass.missing = self.ahead(extent);
                         }
                         break;
-                    }
+                    };
+                    pass.frames.push(Frame::new(self.view, extent, stored));
+                    pass.frames.len() - 1
                 }
-            }
-            let (extent, stored) = current.as_ref().expect("set above");
-            let Some(record) = record(self.view, extent, stored, offset) else {
-                let extent = *extent;
+            };
+            current = Some(at);
+            let frame = &pass.frames[at];
+            let place = frame.place(offset);
+            let known = frame.stored.record_bytes(place).zip(frame.returned(offset).ok());
+            let Some((record_bytes, returned)) = known else {
+                let extent = frame.extent;
                 current = None;
                 self.lose(&extent);
                 continue;
             };
-            if bytes + record.bytes() > self.request.bytes_max && !pass.leases.is_empty() {
+            if bytes + record_bytes > self.request.bytes_max && !pass.picked.is_empty() {
                 break;
             }
-            let hash = record.key.as_ref().map(|key: &Bytes| key_hash(key));
+            let key = frame.stored.key(place).unwrap_or_default();
+            let hash = (!key.is_empty()).then(|| key_hash(key));
+            let redriven = returned.as_ref().is_some_and(|one| matches!(one.instead, Instead::Letter(_)));
             if ordered
+                && !redriven
                 && !matches!(next, Next::Waiting(_))
                 && let Some(hash) = hash
                 && self.view.dead.is_parked(self.target, hash)
             {
-                let epoch = stored.epoch;
                 self.consume(next, None);
-                self.lease(offset, record.clone(), Some(hash));
-                pass.parked.push(Parked { offset, epoch, record, hash });
+                if let Some(progress) = self.view.progress(self.target) {
+                    progress.follows(hash, offset);
+                }
                 continue;
             }
             if self.consume(next, ordered.then_some(hash).flatten()) {
-                bytes += record.bytes();
-                pass.leases.push(self.lease(offset, record, hash));
+                bytes += record_bytes;
+                let class = Class::of(frame.extent.first_sequence);
+                pass.picked.push(self.lease(offset, at, returned, class, hash));
             }
         }
+        self.follow(&mut pass);
         pass
     }
 
-    /// The next offset: what is ready again goes first.
-    fn next(&mut self, ordered: bool) -> Option<Next> {
+    /// A frame that is in memory.
+    fn stored(&self, extent: &Extent) -> Option<Stored> {
+        let loaded = if self.loaded.is_empty() { None } else { self.loaded.get(&extent.first_offset).cloned() };
+        loaded.or_else(|| self.namespace.shared.cached(self.namespace.number, extent.first_offset))
+    }
+
+    /// The next offset: what is ready again goes first. `current` is the extent of the one before.
+    fn next(&mut self, ordered: bool, current: Option<&Extent>) -> Option<Next> {
         let View { targets, extents, applied, .. } = &mut *self.view;
         let progress = targets.get_mut(usize::from(self.target)).filter(|progress| !progress.ended)?;
         if let Some(offset) = progress.ready.first() {
@@ -166,12 +280,22 @@ impl Walk<'_> {
             if offset >= *applied {
                 return None;
             }
-            let waits_to_retry =
-                ordered && progress.tried.get(&offset).is_some_and(|tried| tried.waiting && !tried.by_time);
+            let waits_to_retry = ordered
+                && !progress.tried.is_empty()
+                && progress.tried.get(&offset).is_some_and(|tried| tried.waiting && !tried.by_time);
+            let known = current.filter(|extent| extent.first_offset <= offset && offset < extent.end()).copied();
+            let extent = known.or_else(|| extents.find(offset));
+            if let Some(extent) = extent.filter(|extent| extent.redriven)
+                && extent.first_sequence != Class::Ready.number()
+            {
+                // Those that were moved come from the schedule, or from behind their keys.
+                progress.cursor = extent.end();
+                continue;
+            }
             if waits_to_retry {
                 return Some(Next::Waiting(offset));
             }
-            if let Some(extent) = extents.find(offset)
+            if let Some(extent) = extent
                 && extents.delay_of(&extent).is_some()
             {
                 // Delayed records come from the schedule; those that wait for a retry still hold their keys.
@@ -209,15 +333,28 @@ impl Walk<'_> {
         key.is_none_or(|hash| progress.take_key(hash, offset))
     }
 
-    fn lease(&mut self, offset: u64, mut record: Record, hash: Option<u64>) -> Lease {
+    fn lease(
+        &mut self,
+        offset: u64,
+        frame: usize,
+        returned: Option<Box<Returned>>,
+        class: Option<Class>,
+        hash: Option<u64>,
+    ) -> Picked {
         let until_ms = self.monotonic_ms.saturating_add(self.request.visibility_ms);
         let progress = self.view.progress(self.target).expect("it was there when the walk began");
-        let token = progress.lease(offset, until_ms, hash);
-        let tried = progress.tried.get(&offset);
-        record.attempt = tried.map_or(0, |tried| tried.number) + 1;
-        Lease {
-            token: LeaseToken(token),
-            record,
+        let origin = returned.as_ref().map_or(offset, |returned| returned.origin);
+        if let Some(returned) = &returned {
+            progress.merge(offset, returned, class.unwrap_or(Class::Ready));
+        }
+        let token = progress.lease((offset, origin), until_ms, hash);
+        let tried = if progress.tried.is_empty() { None } else { progress.tried.get(&offset) };
+        Picked {
+            offset,
+            token,
+            frame,
+            returned,
+            number: tried.map_or(0, |tried| tried.number),
             spent: tried.map_or(0, |tried| tried.spent),
             first_spent_at_ms: tried.and_then(|tried| tried.first_spent_at_ms),
         }

@@ -5,12 +5,13 @@
 use crate::commit::Ticket;
 use crate::dead_letters::Dead;
 use crate::frame;
-use crate::frame::append::Stored;
+use crate::frame::again::{self, Again, Class, Instead, Returned, Span};
 use crate::frame::dead::{self, Letter};
 use crate::frame::fact::Fact;
-use crate::frame::redrive::{self, Redriven};
 use crate::identity::{Identity, dead_letter_id, dead_letter_number};
-use crate::limits::{DEAD_FRAME_BYTES_MAX, EXPIRED_AT_ONCE_MAX, EXPIRED_SLICES_MAX, LETTERS_AT_ONCE_MAX};
+use crate::limits::{
+    self, DEAD_FRAME_BYTES_MAX, EXPIRED_AT_ONCE_MAX, EXPIRED_SLICES_MAX, LETTERS_AT_ONCE_MAX, REDRIVE_RECORDS_MAX,
+};
 use crate::queue::EmbeddedQueue;
 use crate::shared::{Namespace, durable, refused};
 use crate::view::{Landed, View};
@@ -170,7 +171,7 @@ impl EmbeddedQueue {
         Ok(Some(DeadLetterDetail { letter, record, attempts: stored.attempts.list() }))
     }
 
-    /// Appends dead letters again, a frame each, all of them in as few commits as they take.
+    /// Appends dead letters again, in as few frames as they fit.
     pub(crate) async fn send_again(&self, ids: &[DeadLetterId]) -> Result<u64> {
         const OPERATION: &str = "queue.redrive";
         let mut moved = 0;
@@ -191,9 +192,9 @@ impl EmbeddedQueue {
             });
             let (answers, mut failed) = self.append_all_again(letters);
             drop(frames);
-            for answer in answers {
+            for (answer, count) in answers {
                 match durable(OPERATION, answer).await {
-                    Ok(()) => moved += 1,
+                    Ok(()) => moved += count,
                     Err(error) => failed = Some(error),
                 }
             }
@@ -240,52 +241,95 @@ impl EmbeddedQueue {
         Ok(parts)
     }
 
-    /// All of them under one lock: a key that was parked goes back whole. Stops at the first that is refused.
-    fn append_all_again<'a>(&self, letters: impl Iterator<Item = (u64, &'a Letter)>) -> (Vec<Answer>, Option<Error>) {
+    /// All of them under one lock: a key that was parked goes back whole, in order, and before whoever comes
+    /// later. In as few frames as they fit; stops at the first that is refused.
+    fn append_all_again<'a>(
+        &self,
+        letters: impl Iterator<Item = (u64, &'a Letter)>,
+    ) -> (Vec<(Answer, u64)>, Option<Error>) {
         let mut answers = Vec::new();
         let mut view = self.namespace().view.lock();
-        for (number, letter) in letters {
-            match self.append_again(&mut view, number, letter) {
-                Ok(answer) => answers.extend(answer),
+        let free = |number: &u64, target: u16| {
+            view.dead.get(*number).is_some_and(|dead| !dead.moving) && !view.targets[usize::from(target)].ended
+        };
+        let mut letters: Vec<_> = letters.filter(|(number, letter)| free(number, letter.target)).collect();
+        letters.sort_by_key(|(number, letter)| (letter.target, letter.parks, *number));
+        let mut letters = letters.as_slice();
+        while let Some(first) = letters.first() {
+            let alike =
+                |letter: &Letter| letter.target == first.1.target && letter.parks.is_some() == first.1.parks.is_some();
+            let mut bytes = 0;
+            let count = letters.iter().take(REDRIVE_RECORDS_MAX).take_while(|(_, letter)| {
+                bytes += letter.bytes() + letter.attempts.bytes() + limits::FRAME_OVERHEAD_BYTES as usize;
+                alike(letter) && (bytes < limits::DEAD_FRAME_BYTES_MAX && self.namespace().shared.log.fits(bytes))
+            });
+            let (frame, left) = letters.split_at(count.count().max(1));
+            match self.append_again(&mut view, frame) {
+                Ok(answer) => answers.push((answer, frame.len() as u64)),
                 Err(error) => return (answers, Some(error)),
             }
+            letters = left;
         }
         (answers, None)
     }
 
-    fn append_again(&self, view: &mut View, number: u64, letter: &Letter) -> Result<Option<Answer>> {
+    /// One frame of letters of one target.
+    fn append_again(&self, view: &mut View, letters: &[(u64, &Letter)]) -> Result<Answer> {
         let namespace = self.namespace();
-        let free = view.dead.get(number).is_some_and(|dead| !dead.moving);
-        if !free || view.targets[usize::from(letter.target)].ended {
-            return Ok(None);
-        }
-        let parts = redrive::encode(number, letter);
-        let place = Place { segment: 0, position: 0, bytes: 0, log_sequence: 0 };
-        let landed = Landed { first_offset: view.next_offset, count: 1, first_sequence: letter.sequence, place };
-        let body: bytes::Bytes = parts.concat().into();
-        let stored = Stored::decode(&body, 1)?;
-        let redriven = Box::new(Redriven {
-            dead: number,
-            target: letter.target,
+        let (target, parking) = (letters[0].1.target, letters[0].1.parks.is_some());
+        let change = view.next_change;
+        let returned = |(number, letter): &(u64, &Letter)| Returned {
+            instead: Instead::Letter(*number),
             origin: letter.origin,
+            epoch: letter.epoch,
             sequence: letter.sequence,
+            appended_at_ms: letter.appended_at_ms,
+            number: letter.attempts.list().last().map_or(0, |attempt| attempt.number),
+            spent: 0,
+            first_spent_at_ms: None,
+            due_ms: 0,
+            change,
+            hash: letter.parks,
+            holder: None,
             attempts: letter.attempts.clone(),
-        });
+        };
+        let class = if parking { Class::Behind } else { Class::Ready };
+        let again = Again { target, class, records: letters.iter().map(returned).collect() };
+        let spans: Vec<Span> =
+            letters.iter().map(|(_, letter)| Span::joined(&letter.key, &letter.headers, &letter.value)).collect();
+        let (parts, stored) = again::encode(&again, &spans);
+        let place = Place { segment: 0, position: 0, bytes: 0, log_sequence: 0 };
+        let count = again.records.len() as u32;
+        let landed = Landed { first_offset: view.next_offset, count, first_sequence: class.number(), place };
         let draft = FrameDraft {
-            kind: frame::REDRIVE,
+            kind: frame::AGAIN,
             view: view.number,
             first_offset: landed.first_offset,
-            count: 1,
-            first_sequence: letter.sequence,
+            count,
+            first_sequence: landed.first_sequence,
             parts,
             urgency: Urgency::Now,
         };
         let (waiter, answer) = oneshot::channel();
-        let ticket = Ticket::Redrive { namespace: Arc::clone(namespace), landed, redriven, stored, waiter };
-        namespace.shared.submit_fact(draft, ticket).map_err(|why| refused("queue.redrive", why))?;
+        let ticket = Ticket::Again {
+            namespace: Arc::clone(namespace),
+            landed,
+            again: Box::new(again),
+            stored: Some(stored),
+            waiter: Some(waiter),
+        };
+        namespace.shared.submit_fact(draft, ticket).map_err(|(why, _)| refused("queue.redrive", why))?;
+        view.next_change = change + 1;
         view.given(&landed, true);
-        view.dead.set_moving(number, true);
-        Ok(Some(answer))
+        for (number, letter) in letters {
+            view.dead.set_moving(*number, true);
+            if let Some(hash) = letter.parks
+                && let Some(progress) = view.progress(target)
+            {
+                progress.comes_back(hash, 1);
+            }
+        }
+        Ok(answer)
     }
 
     pub(crate) async fn remove_letters(&self, ids: &[DeadLetterId]) -> Result<u64> {

@@ -19,6 +19,7 @@ mod inspect;
 mod keep;
 mod lease;
 mod letters;
+mod moves;
 mod progress;
 mod queue;
 mod replay;

@@ -14,10 +14,30 @@ pub const FRAME_OVERHEAD_BYTES: u64 = 96;
 pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of one frame of dead letters: well below a segment.
 pub const DEAD_FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Records of one frame of dead letters that go again: what a commit does for them under the namespace's lock is
+/// a few milliseconds, and a key goes back in as few frames as can be.
+pub const REDRIVE_RECORDS_MAX: usize = 10_000;
 /// Facts that could not be written and wait for the log to recover, in bytes: beyond, settling is refused.
 pub const UNSAVED_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Records that may wait behind held keys of one target: beyond, nothing more is read until some are done.
-pub const HELD_MAX: usize = 1_000_000;
+/// Records that may wait behind held keys of one target and were not moved: beyond, nothing more is read until
+/// the next round of housekeeping has moved them.
+pub const HELD_MAX: usize = if cfg!(test) { 64 } else { 200_000 };
+/// How long a record waits for its next attempt, or for a time that it was moved to, before it is appended again
+/// with all that it brings along, in milliseconds: until then it stays where it is, and what is below it cannot
+/// go.
+pub const MOVE_WAIT_MS: u64 = 30_000;
+/// What is still to be waited for when a round of housekeeping moves a record, in milliseconds: less is not worth
+/// the write.
+pub const MOVE_LEFT_MS: u64 = 10_000;
+/// Records of one frame of moves: what a commit does for them under the namespace's lock is below a millisecond.
+pub const MOVE_RECORDS_MAX: usize = if cfg!(test) { 8 } else { 1_024 };
+/// Bytes of the records of one frame of moves: one commit's worth.
+pub const MOVE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of records that one round moves in a namespace: a second's housekeeping, beside what ingest writes.
+pub const MOVE_ROUND_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Records with attempts in memory of which those that were moved into the active segment stay: they pin nothing
+/// there, and moving them at each retry would write them over and over.
+pub const TRIED_KEPT_MAX: usize = if cfg!(test) { 4 } else { 4_096 };
 /// Records that follow a parked key into the dead letters in one pass: one frame's worth.
 pub const PARKED_AT_ONCE_MAX: usize = 1_000;
 /// Dead letters looked at under one lock: a page of a list, a round of expiry. Ingest waits for that long.

@@ -2,17 +2,26 @@
 //!
 //! In: records accepted, leases, settlements, time. Out: the next offsets to hand out; counters of I12.
 //!
-//! Settled offsets, tries and counters are durable (frames and snapshots); everything else is made again
-//! from them at a restart.
+//! Settled offsets, tries, moves, held keys and counters are durable (frames and snapshots); everything else
+//! is made again from them at a restart.
+
+mod order;
+mod rebuild;
+mod relocate;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+pub(crate) use relocate::present;
 
 use crate::extents::Extent;
 use crate::frame::append::Delay;
 use crate::frame::attempt::Attempts;
 use crate::frame::fact::Spent;
-use crate::limits::{PLACE_BYTES, TRIED_BYTES};
+use crate::limits::{MOVE_WAIT_MS, PLACE_BYTES, TRIED_BYTES};
 use crate::runs::Runs;
 use crate::spread::{SpreadMap, StillMap};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use walhost_core::TargetName;
 use walhost_core::inspect::State;
 use walhost_core::queue::Accounting;
@@ -23,7 +32,8 @@ const DUE_AT_ONCE_MAX: usize = 4_096;
 /// Ends of leases that were settled before, beyond as many as there are leases: then they are cleared away.
 const EXPIRY_SLACK: usize = 4_096;
 
-/// A record that was tried, moved in time, or brought its history along.
+/// A record that was tried, moved in time, or brought its history along. Of one that was appended again, only
+/// what is newer than its frame may be here, until it is leased.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tried {
     /// Number of the last attempt that was spent; 0: none.
@@ -38,17 +48,38 @@ pub(crate) struct Tried {
     /// It waits for its own time, not for another attempt.
     pub by_time: bool,
     pub waiting: bool,
+    /// In a replay: all of it is in the record's frame, and need not stay in memory.
+    pub in_frame: bool,
     pub attempts: Attempts,
+}
+
+/// What the frame alone says of a record, which holds while nothing newer is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is next in the order of offsets.
+    Fresh,
+    /// It waits for the time that it was appended with.
+    Delayed,
+    /// It was moved, and waits for its next attempt.
+    Retry,
+    /// It was moved, and waits for a time of its own.
+    Time,
+    /// It was moved, and waits behind its key.
+    Behind,
 }
 
 /// A right handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leased {
     pub offset: u64,
+    /// Where the record was first appended: facts name it by that.
+    pub origin: u64,
     /// In monotonic milliseconds.
     pub until_ms: u64,
     /// A dead letter for it is on its way to the disk: it does not end by itself.
     pub settling: bool,
+    /// It follows its parked key into the dead letters.
+    pub following: bool,
     /// Hash of the record's key; none without one.
     pub key_hash: Option<u64>,
 }
@@ -62,26 +93,42 @@ pub(crate) struct Progress {
     pub counters: Accounting,
     pub settled: Runs,
     pub tried: StillMap<u64, Tried>,
+    /// First offset of a record that was appended again, to its present one.
+    pub moved: StillMap<u64, u64>,
+    /// From a snapshot: what moved records wait for (due, offset, whether for an attempt).
+    pub kept_waits: Vec<(u64, u64, bool)>,
+    /// Facts with lower numbers about records of which the snapshot says nothing do not count any more.
+    pub base_change: u64,
     /// The next offset that was never handed out.
     pub cursor: u64,
     /// Below it, offsets past the cursor may have been handed out before.
     rewound_until: u64,
     /// Can be leased again, in order.
     pub ready: BTreeSet<u64>,
+    /// Twice the offset, plus one when it waits for an attempt.
     schedule: Schedule<u64>,
     pub leases: SpreadMap<u64, Leased>,
     leased: SpreadMap<u64, u64>,
     expiry: Schedule<u64>,
     next_token: u64,
-    holds: KeyHolds,
+    pub holds: KeyHolds,
     /// Offset to the hash of the key that it holds.
     holding: SpreadMap<u64, u64>,
-    /// Offset to the hash of the key that it waits for.
+    /// Offset to the hash of the key that it waits for, of those that were not moved.
     held: SpreadMap<u64, u64>,
+    /// Of those that were moved, how many wait for a key.
+    held_moved: u64,
+    /// Parked keys with somebody behind them who is to follow.
+    pub follow: VecDeque<u64>,
     retrying: u64,
     scheduled: u64,
     /// A dead letter parks its key.
     pub parking: bool,
+    /// Offsets that were to wait for long when they began to.
+    pub long: Vec<u64>,
+    /// The time of day and the monotonic time that it has seen last.
+    seen_ms: u64,
+    monotonic_ms: u64,
 }
 
 impl Progress {
@@ -92,6 +139,9 @@ impl Progress {
             counters: Accounting::default(),
             settled: Runs::from_floor(from),
             tried: StillMap::default(),
+            moved: StillMap::default(),
+            kept_waits: Vec::new(),
+            base_change: 0,
             cursor: from,
             rewound_until: 0,
             ready: BTreeSet::new(),
@@ -103,9 +153,14 @@ impl Progress {
             holds: KeyHolds::default(),
             holding: SpreadMap::default(),
             held: SpreadMap::default(),
+            held_moved: 0,
+            follow: VecDeque::new(),
             retrying: 0,
             scheduled: 0,
             parking: false,
+            long: Vec::new(),
+            seen_ms: 0,
+            monotonic_ms: 0,
         }
     }
 
@@ -124,7 +179,7 @@ impl Progress {
     pub(crate) fn schedule_all(&mut self, extent: &Extent, delay: Delay, incarnation: u32) {
         for offset in extent.first_offset..extent.end() {
             if !self.settled.contains(offset) && !self.tried.contains_key(&offset) {
-                self.schedule.insert(delay.due_ms(incarnation, offset), offset);
+                self.schedule.insert(delay.due_ms(incarnation, offset), offset << 1);
                 self.scheduled += 1;
             }
         }
@@ -135,44 +190,58 @@ impl Progress {
         self.settled.insert_range(start, end);
     }
 
-    /// Ends the record: no when it was settled before. Answers with the attempts that were kept.
-    pub(crate) fn settle(&mut self, offset: u64, delayed: bool) -> Option<Attempts> {
+    /// Ends the record: no when it was settled before. Answers with the attempts that were kept. With a hash
+    /// it parks that key: who waits for it is to follow.
+    pub(crate) fn settle(&mut self, offset: u64, kept: Kept, parks: Option<u64>) -> Option<Attempts> {
         if !self.settled.insert(offset) {
             return None;
         }
         self.counters.pending = self.counters.pending.saturating_sub(1);
-        self.unwait(offset, delayed);
-        self.release_key(offset);
+        let follows = self.unwait(offset, kept).is_some_and(|leased| leased.following);
+        match parks {
+            Some(hash) => self.close_key(hash, offset, follows),
+            None => self.release_key(offset),
+        }
+        if self.tried.is_empty() {
+            return Some(Attempts::default());
+        }
         Some(self.tried.remove(&offset).map(|tried| tried.attempts).unwrap_or_default())
     }
 
-    /// The record is not settled, whatever it waited for it does not any more.
-    fn unwait(&mut self, offset: u64, delayed: bool) {
+    /// The record is not settled, whatever it waited for it does not any more. Answers with the lease that it
+    /// had.
+    fn unwait(&mut self, offset: u64, kept: Kept) -> Option<Leased> {
         if let Some(token) = self.leased.remove(&offset) {
-            self.leases.remove(&token);
-        } else if self.ready.remove(&offset) {
-        } else if let Some(hash) = self.held.remove(&offset) {
-            self.holds.forget(hash, offset);
-        } else {
-            match self.tried.get_mut(&offset) {
-                Some(tried) if tried.waiting => {
-                    tried.waiting = false;
-                    let count = if tried.by_time { &mut self.scheduled } else { &mut self.retrying };
-                    *count = count.saturating_sub(1);
-                }
-                None if delayed => self.scheduled = self.scheduled.saturating_sub(1),
-                _ => {}
+            return self.leases.remove(&token);
+        }
+        if self.ready.remove(&offset) || self.held.remove(&offset).is_some() {
+            return None;
+        }
+        match self.tried.get_mut(&offset) {
+            Some(tried) if tried.waiting => {
+                tried.waiting = false;
+                let count = if tried.by_time { &mut self.scheduled } else { &mut self.retrying };
+                *count = count.saturating_sub(1);
+            }
+            Some(_) if kept != Kept::Behind => {}
+            _ => {
+                let count = match kept {
+                    Kept::Fresh => return None,
+                    Kept::Delayed | Kept::Time => &mut self.scheduled,
+                    Kept::Retry => &mut self.retrying,
+                    Kept::Behind => &mut self.held_moved,
+                };
+                *count = count.saturating_sub(1);
             }
         }
+        None
     }
 
-    fn release_key(&mut self, offset: u64) {
-        if let Some(hash) = self.holding.remove(&offset)
-            && let Some(next) = self.holds.release(hash, offset)
-        {
-            self.held.remove(&next);
-            self.holding.insert(next, hash);
-            self.ready.insert(next);
+    /// True when a newer fact than this one is known about the record.
+    fn is_stale(&self, offset: u64, change: u64) -> bool {
+        match self.tried.get(&offset) {
+            Some(tried) => tried.change > change,
+            None => change < self.base_change,
         }
     }
 
@@ -182,14 +251,17 @@ impl Progress {
         offset: u64,
         (due_ms, change): (u64, u64),
         spent: Option<&Spent>,
-        delayed: bool,
+        kept: Kept,
     ) -> bool {
         if self.settled.contains(offset) {
             return false;
         }
-        let stale = self.tried.get(&offset).is_some_and(|tried| tried.change > change);
+        let stale = self.is_stale(offset, change);
+        if stale && !self.tried.contains_key(&offset) {
+            return true;
+        }
         if !stale {
-            self.unwait(offset, delayed);
+            self.unwait(offset, kept);
         }
         let tried = self.tried.entry(offset).or_default();
         if let Some(spent) = spent
@@ -199,6 +271,7 @@ impl Progress {
             tried.spent = spent.spent;
             tried.first_spent_at_ms = Some(spent.first_spent_at_ms);
             tried.attempts.add(&spent.attempt);
+            tried.in_frame = false;
         }
         if !stale {
             self.wait(offset, due_ms, change, false);
@@ -207,11 +280,11 @@ impl Progress {
     }
 
     /// The record waits for another time of its own, and blocks nobody until then. False when it is settled.
-    pub(crate) fn reschedule(&mut self, offset: u64, (due_ms, change): (u64, u64), delayed: bool) -> bool {
-        if self.settled.contains(offset) || self.tried.get(&offset).is_some_and(|tried| tried.change > change) {
+    pub(crate) fn reschedule(&mut self, offset: u64, (due_ms, change): (u64, u64), kept: Kept) -> bool {
+        if self.settled.contains(offset) || self.is_stale(offset, change) {
             return false;
         }
-        self.unwait(offset, delayed);
+        self.unwait(offset, kept);
         self.release_key(offset);
         self.wait(offset, due_ms, change, true);
         true
@@ -220,45 +293,34 @@ impl Progress {
     fn wait(&mut self, offset: u64, due_ms: u64, change: u64, by_time: bool) {
         let tried = self.tried.entry(offset).or_default();
         (tried.due_ms, tried.change, tried.by_time, tried.waiting) = (due_ms.max(1), change, by_time, true);
-        self.schedule.insert(tried.due_ms, offset);
+        tried.in_frame = false;
+        self.schedule.insert(tried.due_ms, offset << 1 | u64::from(!by_time));
         *(if by_time { &mut self.scheduled } else { &mut self.retrying }) += 1;
-    }
-
-    /// Makes everything anew that is not durable.
-    pub(crate) fn rebuild(&mut self) {
-        let fresh = Progress::new(self.name.clone(), self.settled.floor());
-        let old = std::mem::replace(self, fresh);
-        (self.ended, self.counters, self.settled, self.next_token) =
-            (old.ended, old.counters, old.settled, old.next_token);
-        self.tried = old.tried;
-        let settled = &self.settled;
-        self.tried.retain(|offset, _| !settled.contains(*offset));
-        for (offset, tried) in self.tried.iter_mut() {
-            tried.waiting = tried.due_ms > 0;
-            if tried.waiting {
-                self.schedule.insert(tried.due_ms, *offset);
-                *(if tried.by_time { &mut self.scheduled } else { &mut self.retrying }) += 1;
-            }
+        if due_ms > self.seen_ms.saturating_add(MOVE_WAIT_MS) {
+            self.long.push(offset);
         }
     }
 
     /// Takes over what is due by now and the leases that have ended.
     pub(crate) fn advance(&mut self, now_ms: u64, monotonic_ms: u64) {
+        (self.seen_ms, self.monotonic_ms) = (now_ms, monotonic_ms);
         while self.ready.len() < DUE_AT_ONCE_MAX
-            && let Some((due_ms, offset)) = self.schedule.pop_due(now_ms)
+            && let Some((due_ms, entry)) = self.schedule.pop_due(now_ms)
         {
+            let (offset, retry) = (entry >> 1, entry & 1 == 1);
             if self.settled.contains(offset) {
                 continue;
             }
-            match self.tried.get_mut(&offset) {
+            let by_time = match self.tried.get_mut(&offset) {
                 Some(tried) if tried.waiting && tried.due_ms == due_ms => {
                     tried.waiting = false;
-                    let count = if tried.by_time { &mut self.scheduled } else { &mut self.retrying };
-                    *count = count.saturating_sub(1);
+                    tried.by_time
                 }
                 Some(_) => continue,
-                None => self.scheduled = self.scheduled.saturating_sub(1),
-            }
+                None => !retry,
+            };
+            let count = if by_time { &mut self.scheduled } else { &mut self.retrying };
+            *count = count.saturating_sub(1);
             self.ready.insert(offset);
         }
         while let Some((_, token)) = self.expiry.pop_due(monotonic_ms) {
@@ -280,10 +342,11 @@ impl Progress {
     }
 
     /// Hands the record out: answers with the token.
-    pub(crate) fn lease(&mut self, offset: u64, until_ms: u64, key_hash: Option<u64>) -> u64 {
+    pub(crate) fn lease(&mut self, (offset, origin): (u64, u64), until_ms: u64, key_hash: Option<u64>) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
-        self.leases.insert(token, Leased { offset, until_ms, settling: false, key_hash });
+        let leased = Leased { offset, origin, until_ms, settling: false, following: false, key_hash };
+        self.leases.insert(token, leased);
         self.leased.insert(offset, token);
         if self.expiry.count() > 2 * self.leases.len() + EXPIRY_SLACK {
             self.expiry = Schedule::default();
@@ -305,47 +368,11 @@ impl Progress {
         }
     }
 
-    /// Asks for the record's key: false when it must wait behind an earlier record of its key.
-    pub(crate) fn take_key(&mut self, hash: u64, offset: u64) -> bool {
-        if self.holds.take(hash, offset) {
-            self.holding.insert(offset, hash);
-            true
-        } else {
-            self.held.insert(offset, hash);
-            false
-        }
-    }
-
-    /// Nobody waits behind the key any more: it is parked.
-    pub(crate) fn let_all_go(&mut self, hash: u64) {
-        for offset in self.holds.forget_all(hash) {
-            self.held.remove(&offset);
-            self.ready.insert(offset);
-        }
-    }
-
     /// A dead letter for these records is on its way, or could not be written.
     pub(crate) fn claim(&mut self, offset: u64, settling: bool) {
         if let Some(leased) = self.leased.get(&offset).and_then(|token| self.leases.get_mut(token)) {
             leased.settling = settling;
         }
-    }
-
-    /// True when another record holds this one's key.
-    pub(crate) fn waits_for_key(&self, hash: u64, offset: u64) -> bool {
-        self.holds.is_held(hash) && !self.holding.contains_key(&offset)
-    }
-
-    /// A record that waits for its retry holds its key, unless another one does: then that one came first.
-    pub(crate) fn hold_key(&mut self, hash: u64, offset: u64) {
-        if !self.holds.is_held(hash) && self.holds.take(hash, offset) {
-            self.holding.insert(offset, hash);
-        }
-    }
-
-    /// Records that wait behind a key.
-    pub(crate) fn held(&self) -> usize {
-        self.held.len()
     }
 
     /// True when the record that the cursor stands at is handed out, or will be, by another way.
@@ -359,40 +386,24 @@ impl Progress {
                     || self.held.contains_key(&offset))
     }
 
-    /// Lets go of all keys and looks at every open record again: order by key was switched on or off.
-    /// `delayed` tells which offsets have a time of their own.
-    pub(crate) fn rewind(&mut self, delayed: impl Fn(u64) -> bool) {
-        self.holds.clear();
-        self.holding.clear();
-        self.rewound_until = self.rewound_until.max(self.cursor);
-        self.cursor = self.settled.floor();
-        let by_time: Vec<u64> = self.held.drain().map(|(offset, _)| offset).filter(|offset| delayed(*offset)).collect();
-        self.ready.extend(by_time);
-        for lease in self.leases.values() {
-            if let Some(hash) = lease.key_hash
-                && !self.holds.is_held(hash)
-                && self.holds.take(hash, lease.offset)
-            {
-                self.holding.insert(lease.offset, hash);
-            }
-        }
-    }
-
-    /// Where an open record stands.
-    pub(crate) fn state(&self, offset: u64, delay_due_ms: Option<u64>) -> (State, Option<u64>) {
+    /// Where an open record stands, and when it is due as far as that is known here.
+    pub(crate) fn state(&self, offset: u64, kept: Kept) -> (State, Option<u64>) {
         if self.leased.contains_key(&offset) {
-            (State::InFlight, None)
-        } else if self.ready.contains(&offset) {
-            (State::Ready, None)
-        } else if self.held.contains_key(&offset) {
-            (State::Held, None)
-        } else {
-            match (self.tried.get(&offset), delay_due_ms) {
-                (Some(tried), _) if tried.waiting && tried.by_time => (State::Scheduled, Some(tried.due_ms)),
-                (Some(tried), _) if tried.waiting => (State::Retrying, Some(tried.due_ms)),
-                (None, Some(due_ms)) => (State::Scheduled, Some(due_ms)),
-                _ => (State::Ready, None),
-            }
+            return (State::InFlight, None);
+        }
+        if self.ready.contains(&offset) {
+            return (State::Ready, None);
+        }
+        if self.held.contains_key(&offset) {
+            return (State::Held, None);
+        }
+        match (self.tried.get(&offset), kept) {
+            (Some(tried), _) if tried.waiting && tried.by_time => (State::Scheduled, Some(tried.due_ms)),
+            (Some(tried), _) if tried.waiting => (State::Retrying, Some(tried.due_ms)),
+            (_, Kept::Behind) => (State::Held, None),
+            (None, Kept::Delayed | Kept::Time) => (State::Scheduled, None),
+            (None, Kept::Retry) => (State::Retrying, None),
+            _ => (State::Ready, None),
         }
     }
 
@@ -405,142 +416,6 @@ impl Progress {
 
     /// Of the pending: in flight, retrying, scheduled, held.
     pub(crate) fn waiting(&self) -> (u64, u64, u64, u64) {
-        (self.leases.len() as u64, self.retrying, self.scheduled, self.held.len() as u64)
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::extents::tests::extent;
-    use walhost_core::{Attempt, VerdictKind};
-
-    fn progress(count: u32) -> Progress {
-        let mut progress = Progress::new(TargetName::new("t").unwrap(), 0);
-        progress.accept(&extent(0, count, 1), None, 1);
-        progress
-    }
-
-    fn spent(number: u32) -> Spent {
-        let (code, message) = ("x".into(), String::new());
-        let attempt = Attempt { number, at_ms: 5, verdict: VerdictKind::Retry, code, message, digest: None };
-        Spent { attempt, spent: number, first_spent_at_ms: 5 }
-    }
-
-    #[test]
-    fn i20_later_hides_a_record_until_it_is_due() {
-        let mut progress = progress(2);
-        progress.cursor = 2;
-        let token = progress.lease(0, 100, None);
-        assert!(progress.later(0, (1_000, 1), Some(&spent(1)), false));
-        assert!(!progress.leases.contains_key(&token));
-        assert_eq!(progress.state(0, None), (State::Retrying, Some(1_000)));
-        progress.advance(999, 0);
-        assert!(progress.ready.is_empty());
-        progress.advance(1_000, 0);
-        assert_eq!((progress.ready.first(), progress.waiting()), (Some(&0), (0, 0, 0, 0)));
-        assert_eq!((progress.tried[&0].number, progress.tried[&0].attempts.list().len()), (1, 1));
-    }
-
-    #[test]
-    fn a_lease_that_ends_gives_the_record_back_and_one_that_is_extended_does_not() {
-        let mut progress = progress(2);
-        let (first, second) = (progress.lease(0, 10, None), progress.lease(1, 10, None));
-        progress.extend(second, 30);
-        progress.advance(0, 10);
-        assert_eq!((progress.ready.len(), progress.leases.contains_key(&first)), (1, false));
-        progress.leases.get_mut(&second).unwrap().settling = true;
-        progress.advance(0, 31);
-        assert!(progress.leases.contains_key(&second));
-        progress.leases.get_mut(&second).unwrap().settling = false;
-        progress.advance(0, 40);
-        assert_eq!(progress.ready.len(), 2);
-    }
-
-    #[test]
-    fn i25_leases_that_were_settled_or_extended_often_leave_nothing_behind() {
-        let mut progress = progress(100_000);
-        for offset in 0..100_000 {
-            let token = progress.lease(offset, 30_000 + offset, None);
-            progress.extend(token, 60_000 + offset);
-            progress.settle(offset, false);
-        }
-        assert!(progress.expiry.count() <= 2 * EXPIRY_SLACK, "{}", progress.expiry.count());
-        let token = progress.lease(7, 250, None);
-        for until_ms in (300..10_000).step_by(100) {
-            progress.advance(0, until_ms - 150);
-            progress.extend(token, until_ms);
-            assert!(progress.leases.contains_key(&token));
-        }
-        assert!(progress.expiry.count() <= 2 * EXPIRY_SLACK);
-        progress.extend(token, 9_880);
-        progress.advance(0, 9_880);
-        assert!(!progress.leases.contains_key(&token), "a shorter visibility counts too");
-    }
-
-    #[test]
-    fn facts_that_are_applied_twice_change_nothing() {
-        let mut progress = progress(1);
-        assert!(
-            progress.later(0, (10, 1), Some(&spent(1)), false) && progress.later(0, (10, 1), Some(&spent(1)), false)
-        );
-        assert_eq!((progress.tried[&0].attempts.list().len(), progress.waiting().1), (1, 1));
-        assert_eq!(progress.settle(0, false).unwrap().list().len(), 1);
-        assert!(progress.settle(0, false).is_none() && !progress.later(0, (10, 2), None, false));
-        assert_eq!((progress.counters.pending, progress.waiting()), (0, (0, 0, 0, 0)));
-    }
-
-    #[test]
-    fn a_restart_puts_the_open_records_back_in_order() {
-        let mut progress = progress(4);
-        progress.cursor = 4;
-        progress.lease(0, 10, None);
-        progress.settle(1, false);
-        progress.later(2, (500, 1), None, false);
-        progress.reschedule(3, (600, 2), false);
-        progress.rebuild();
-        assert_eq!((progress.cursor, progress.waiting(), progress.counters.pending), (0, (0, 1, 1, 0), 3));
-        assert!(!progress.passed_over(0) && progress.passed_over(2) && progress.passed_over(3));
-        progress.advance(500, 0);
-        assert!(progress.passed_over(2) && progress.ready.contains(&2));
-    }
-
-    #[test]
-    fn a_fact_that_was_written_late_does_not_undo_a_newer_one() {
-        let mut progress = progress(1);
-        progress.reschedule(0, (900, 2), false);
-        progress.later(0, (100, 1), Some(&spent(1)), false);
-        assert_eq!((progress.tried[&0].due_ms, progress.tried[&0].number, progress.waiting().2), (900, 1, 1));
-        assert!(!progress.reschedule(0, (50, 1), false));
-    }
-
-    #[test]
-    fn a_rescheduled_record_follows_its_newest_time() {
-        let mut progress = Progress::new(TargetName::new("t").unwrap(), 0);
-        progress.accept(&extent(0, 1, 1), Some(Delay { due_ms: 100, jitter_ms: 0 }), 1);
-        assert_eq!((progress.state(0, Some(100)), progress.waiting().2), ((State::Scheduled, Some(100)), 1));
-        progress.reschedule(0, (50, 1), true);
-        progress.advance(50, 0);
-        assert_eq!((progress.ready.len(), progress.waiting().2), (1, 0));
-        progress.ready.clear();
-        progress.lease(0, 1_000, None);
-        progress.advance(100, 0);
-        assert!(progress.ready.is_empty());
-    }
-
-    #[test]
-    fn i19_a_held_record_follows_when_the_one_before_it_is_terminal() {
-        let mut progress = progress(3);
-        assert!(progress.take_key(7, 0) && !progress.take_key(7, 1));
-        progress.lease(0, 10, None);
-        assert_eq!((progress.state(1, None).0, progress.held()), (State::Held, 1));
-        progress.later(0, (100, 1), None, false);
-        assert_eq!(progress.held(), 1);
-        progress.settle(0, false);
-        assert_eq!((progress.held(), progress.ready.first()), (0, Some(&1)));
-        progress.cursor = 3;
-        progress.rewind(|_| false);
-        assert_eq!((progress.cursor, progress.passed_over(1)), (1, true));
+        (self.leases.len() as u64, self.retrying, self.scheduled, self.held.len() as u64 + self.held_moved)
     }
 }

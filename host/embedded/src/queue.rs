@@ -248,10 +248,12 @@ impl Queue for EmbeddedQueue {
         durability(policy)?;
         let mut view = self.namespace.view.lock();
         let before = view.policy.replace(policy.clone());
-        if before.is_some_and(|before| before.ordered != policy.ordered) {
-            let View { targets, extents, .. } = &mut *view;
-            let delayed = |offset| extents.find(offset).is_some_and(|extent| extent.delayed);
-            targets.iter_mut().for_each(|target| target.rewind(delayed));
+        // A log without order that had it before may still hold keys.
+        let (before, first) = (before.as_ref().is_some_and(|before| before.ordered), before.is_none());
+        for target in view.targets.iter_mut().filter(|target| !target.ended) {
+            if before != policy.ordered && !first || first && !policy.ordered && target.holds.count() > 0 {
+                target.reorder(policy.ordered);
+            }
         }
         drop(view);
         self.namespace.wake();

@@ -5,7 +5,7 @@
 
 use crate::frame::append::{Meta, Stored};
 use crate::frame::fact::Fact;
-use crate::frame::{self, ALL_TARGETS, APPEND, APPEND_WITH, DEAD, FACTS, REDRIVE};
+use crate::frame::{self, AGAIN, ALL_TARGETS, APPEND, APPEND_WITH, DEAD, FACTS};
 use crate::view::{Landed, View};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
@@ -101,10 +101,10 @@ impl Replay for Recovery {
                 view.append(landed, &meta);
             }
             APPEND | APPEND_WITH if !new => view.place(landed, false),
-            REDRIVE if !new => view.place(landed, true),
+            AGAIN if !new => view.place(landed, true),
             // The rest is applied with its body; what is given must not be given again if that is lost.
             APPEND_WITH => view.given(&landed, true),
-            REDRIVE => view.given(&landed, true),
+            AGAIN => view.given(&landed, true),
             DEAD => {
                 for number in head.first_offset..head.first_offset.saturating_add(u64::from(head.count)) {
                     view.next_dead = view.next_dead.max(number.saturating_add(1));
@@ -116,9 +116,7 @@ impl Replay for Recovery {
     }
 
     fn wants_body(&self, head: &FrameHead) -> bool {
-        self.is_new(head)
-            && matches!(head.kind, APPEND_WITH | FACTS | DEAD | REDRIVE)
-            && !self.gone.contains(&head.view)
+        self.is_new(head) && matches!(head.kind, APPEND_WITH | FACTS | DEAD | AGAIN) && !self.gone.contains(&head.view)
     }
 
     fn body(&mut self, head: &FrameHead, place: Place, body: Bytes) -> Result<()> {
@@ -138,10 +136,10 @@ impl Replay for Recovery {
                     view.bring_out(head.first_offset, &letters, place);
                 }
             }
-            REDRIVE => {
-                let redriven = frame::redrive::decode(&Stored::decode(&body, head.count)?.facts)?;
+            AGAIN => {
+                let again = frame::again::decode(&Stored::decode(&body, head.count)?, head.count)?;
                 if let Some(view) = self.view(head) {
-                    view.redrive(landed, &redriven);
+                    view.again(landed, &again);
                 }
             }
             _ => {}

@@ -180,11 +180,11 @@ pub(crate) fn refused(operation: &'static str, refused: Refused) -> Error {
 impl Shared {
     /// Submits a frame that delivery and operators need also when the disk is full: it may then use the
     /// log's reserve.
-    pub(crate) fn submit_fact(&self, draft: FrameDraft, ticket: Ticket) -> Result<(), Refused> {
+    pub(crate) fn submit_fact(&self, draft: FrameDraft, ticket: Ticket) -> std::result::Result<(), (Refused, Ticket)> {
         let lazy = FrameDraft { urgency: Urgency::Lazy, ..draft.clone() };
         match self.log.submit(draft, ticket) {
-            Err((Refused::DiskFull, ticket)) => self.log.submit(lazy, ticket).map_err(|(why, _)| why),
-            other => other.map_err(|(why, _)| why),
+            Err((Refused::DiskFull, ticket)) => self.log.submit(lazy, ticket),
+            other => other,
         }
     }
 
@@ -244,7 +244,7 @@ impl Shared {
         let (draft, body) = namespace.facts_draft(&facts, Urgency::Now);
         let (waiter, answer) = oneshot::channel();
         let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body, waiter: Some(waiter) };
-        self.submit_fact(draft, ticket).map_err(|why| refused(operation, why))?;
+        self.submit_fact(draft, ticket).map_err(|(why, _)| refused(operation, why))?;
         facts.iter().for_each(|fact| view.apply(fact));
         Ok(answer)
     }
@@ -259,7 +259,7 @@ impl Shared {
         let (draft, _) = namespace.facts_draft(&facts, Urgency::Now);
         let (waiter, answer): (Waiter, _) = oneshot::channel();
         let ticket = Ticket::Facts { namespace: Arc::clone(namespace), facts, waiter };
-        self.submit_fact(draft, ticket).map_err(|why| refused(operation, why))?;
+        self.submit_fact(draft, ticket).map_err(|(why, _)| refused(operation, why))?;
         Ok(answer)
     }
 

@@ -8,6 +8,7 @@
 mod about;
 mod dead;
 mod extents;
+mod held;
 mod history;
 mod keys;
 mod moved;
@@ -38,11 +39,12 @@ pub(crate) struct Section {
 }
 
 /// All of them, in the order in which they are written and read.
-static SECTIONS: [Section; 7] = [
+static SECTIONS: [Section; 8] = [
     about::SECTION,
     targets::SECTION,
     extents::SECTION,
     moved::SECTION,
+    held::SECTION,
     dead::SECTION,
     keys::SECTION,
     history::SECTION,

@@ -4,12 +4,10 @@
 
 use crate::commit::Ticket;
 use crate::frame;
-use crate::frame::append::Stored;
 use crate::frame::attempt::Attempts;
 use crate::frame::dead::{self, Letter};
 use crate::frame::fact::{Fact, Spent};
-use crate::identity::Identity;
-use crate::lease::{Loaded, Pass, Walk, key_hash, load, lose, record};
+use crate::lease::{Found, Frame, Loaded, Parked, Pass, Walk, key_hash, load, lose};
 use crate::limits;
 use crate::shared::{Namespace, durable};
 use crate::spread::SpreadSet;
@@ -23,8 +21,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use walhost_core::attempt::Exhausted;
 use walhost_core::queue::{Lease, LeaseRequest, LeaseToken, Settlement};
-use walhost_core::{Attempt, Error, Kind, Record, Result, Subscription, VerdictKind};
+use walhost_core::{Attempt, Error, Kind, Result, Subscription, VerdictKind};
 use walhost_log::{FrameDraft, Urgency};
+
+/// Who tells when a frame is durable.
+type Answer = oneshot::Receiver<Result<(), walhost_log::Failure>>;
 
 /// One target of one namespace.
 pub(crate) struct TargetSubscription {
@@ -62,8 +63,8 @@ impl TargetSubscription {
             monotonic_ms,
             loaded,
         };
-        let pass = walk.run();
-        self.follow(&mut view, &pass, now_ms);
+        let mut pass = walk.run();
+        self.follow(&mut view, &mut pass, now_ms);
         #[cfg(any(test, feature = "planted"))]
         self.plant_settled(&mut view, &pass)?;
         let progress = view.progress(self.target).ok_or_else(|| closed("queue.lease"))?;
@@ -75,16 +76,15 @@ impl TargetSubscription {
         Ok((pass, wait))
     }
 
-    /// Records of a parked key go where their key is. Nobody waits for that: when it cannot be written, their
-    /// leases end and they come again.
-    fn follow(&self, view: &mut View, pass: &Pass, now_ms: u64) {
+    /// Records of a parked key go where their key is. Nobody waits for that: when it cannot be written, they
+    /// wait behind their key again.
+    fn follow(&self, view: &mut View, pass: &mut Pass, now_ms: u64) {
         if pass.parked.is_empty() {
             return;
         }
+        let below = view.next_offset;
         let Some(progress) = view.progress(self.target) else { return };
-        let mut letters = Vec::with_capacity(pass.parked.len());
-        for parked in &pass.parked {
-            progress.claim(parked.offset, true);
+        let letter_of = |parked: Parked| {
             let tried = progress.tried.get(&parked.offset);
             let mut attempts = tried.map(|tried| tried.attempts.clone()).unwrap_or_default();
             attempts.add(&Attempt {
@@ -95,23 +95,12 @@ impl TargetSubscription {
                 message: "an earlier record of its key is in the dead letters".to_owned(),
                 digest: None,
             });
-            letters.push(letter(
-                self.target,
-                parked.offset,
-                parked.epoch,
-                parked.record.clone(),
-                attempts,
-                None,
-                Some(parked.hash),
-                now_ms,
-            ));
-        }
-        let offsets: Vec<u64> = letters.iter().map(|letter| letter.offset).collect();
-        if let Err(error) = self.submit(view, letters) {
+            letter((self.target, parked.offset, below), parked.found, attempts, None, Some(parked.hash), now_ms)
+        };
+        let letters: Vec<Letter> = std::mem::take(&mut pass.parked).into_iter().map(letter_of).collect();
+        if let Err((error, letters)) = self.submit(view, letters) {
             tracing::warn!(%error, "records of a parked key could not follow it; they are tried again");
-            if let Some(progress) = view.progress(self.target) {
-                offsets.iter().for_each(|offset| progress.claim(*offset, false));
-            }
+            view.unclaim(&letters);
         }
     }
 
@@ -121,8 +110,6 @@ impl TargetSubscription {
         if self.namespace.shared.planted != Some(crate::Planted::SettledBeforeDelivered) {
             return Ok(());
         }
-        let offsets =
-            |lease: &Lease| view.targets[usize::from(self.target)].leases.get(&lease.token.0).map(|l| l.offset);
         let done = |offset| Fact::Done {
             target: self.target,
             offset,
@@ -130,7 +117,7 @@ impl TargetSubscription {
             at_ms: 0,
             attempt: None,
         };
-        let facts: Vec<Fact> = pass.leases.iter().filter_map(offsets).map(done).collect();
+        let facts: Vec<Fact> = pass.picked.iter().map(|picked| done(picked.offset)).collect();
         self.namespace.shared.apply_lazily(&self.namespace, view, facts)
     }
 
@@ -150,14 +137,15 @@ impl TargetSubscription {
             if !ours || !seen.insert(token.0) {
                 return None;
             }
-            let (target, offset) = (self.target, leased.offset);
+            let (target, offset) = (self.target, leased.origin);
+            let at = leased.offset;
             match settlement {
                 Settlement::Done { outcome, attempt } => {
                     let at_ms = attempt.as_ref().map_or(now_ms, |attempt| attempt.at_ms);
                     Some(Fact::Done { target, offset, outcome: *outcome, at_ms, attempt: attempt.clone() })
                 }
                 Settlement::Later { due_ms, spent } => {
-                    let tried = progress.tried.get(&offset);
+                    let tried = progress.tried.get(&at);
                     let spent = spent.as_ref().map(|attempt| Spent {
                         attempt: attempt.clone(),
                         spent: tried.map_or(0, |tried| tried.spent) + 1,
@@ -178,7 +166,7 @@ impl TargetSubscription {
             let missing = {
                 let mut view = self.namespace.view.lock();
                 match self.letters(&mut view, dead, &loaded, now_ms) {
-                    Ok(letters) => break self.submit(&mut view, letters)?,
+                    Ok(letters) => break self.submit(&mut view, letters).map_err(|(error, _)| error)?,
                     Err(missing) => missing,
                 }
             };
@@ -225,30 +213,26 @@ impl TargetSubscription {
                 missing.push(extent);
                 continue;
             };
-            let stored: Stored = stored;
-            let Some(record) = record(view, &extent, &stored, offset) else {
+            let Some(found) = Frame::new(view, extent, stored).find(view.incarnation, offset) else {
                 unreadable.push(extent);
                 continue;
             };
             let mut attempts = progress.tried.get(&offset).map(|tried| tried.attempts.clone()).unwrap_or_default();
             attempts.add(attempt);
-            let parks = record.key.as_ref().filter(|_| ordered && progress.parking).map(|key| key_hash(key));
-            letters.push(letter(self.target, offset, stored.epoch, record, attempts, *exhausted, parks, now_ms));
+            let parks = found.record.key.as_ref().filter(|_| ordered && progress.parking).map(|key| key_hash(key));
+            let place = (self.target, offset, view.next_offset);
+            letters.push(letter(place, found, attempts, *exhausted, parks, now_ms));
         }
         unreadable.iter().for_each(|extent| lose(view, extent, "its bytes do not mean what they must"));
         missing.dedup_by_key(|extent| extent.first_offset);
         if missing.is_empty() { Ok(letters) } else { Err(missing) }
     }
 
-    /// Submits letters in as few frames as they fit.
-    fn submit(
-        &self,
-        view: &mut View,
-        letters: Vec<Letter>,
-    ) -> Result<Vec<oneshot::Receiver<Result<(), walhost_log::Failure>>>> {
+    /// Submits letters in as few frames as they fit. With an error come those that were not submitted.
+    fn submit(&self, view: &mut View, letters: Vec<Letter>) -> std::result::Result<Vec<Answer>, (Error, Vec<Letter>)> {
         if !letters.is_empty() && self.namespace.shared.index.is_overfull() {
             let detail = "dead letters take as much memory as the host may use: the record is held";
-            return Err(Error::new(Kind::Unavailable, "queue.settle", detail));
+            return Err((Error::new(Kind::Unavailable, "queue.settle", detail), letters));
         }
         let mut answers = Vec::new();
         let mut letters = letters.into_iter().peekable();
@@ -274,14 +258,13 @@ impl TargetSubscription {
             let (waiter, answer) = oneshot::channel();
             let namespace = Arc::clone(&self.namespace);
             let ticket = Ticket::Dead { namespace, first, letters: group, waiter };
-            self.namespace.shared.submit_fact(draft, ticket).map_err(|why| {
-                Error::new(
-                    Kind::Unavailable,
-                    "queue.settle",
-                    "a dead letter cannot be written at the moment: the record is held",
-                )
-                .with("refused", format!("{why:?}"))
-            })?;
+            if let Err((why, ticket)) = self.namespace.shared.submit_fact(draft, ticket) {
+                let detail = "a dead letter cannot be written at the moment: the record is held";
+                let error = Error::new(Kind::Unavailable, "queue.settle", detail).with("refused", format!("{why:?}"));
+                let Ticket::Dead { letters: mut left, .. } = ticket else { return Err((error, Vec::new())) };
+                left.extend(letters);
+                return Err((error, left));
+            }
             view.next_dead = first + u64::from(count);
             answers.push(answer);
         }
@@ -289,21 +272,21 @@ impl TargetSubscription {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
+/// The dead letter of a record of a target, at an offset; below which it may have been moved to by now.
 fn letter(
-    target: u16,
-    offset: u64,
-    epoch: u32,
-    record: Record,
+    (target, offset, below): (u16, u64, u64),
+    found: Found,
     attempts: Attempts,
     exhausted: Option<Exhausted>,
     parks: Option<u64>,
     dead_at_ms: u64,
 ) -> Letter {
+    let Found { record, epoch, origin, .. } = found;
     Letter {
         target,
         offset,
-        origin: Identity::parse(&record.id).map_or(offset, |identity| identity.offset),
+        below,
+        origin,
         epoch,
         sequence: record.sequence,
         appended_at_ms: record.appended_at_ms,
@@ -363,9 +346,16 @@ impl Subscription for TargetSubscription {
         loop {
             let mut woken = pin!(self.namespace.woken());
             woken.as_mut().enable();
-            let (pass, wait) = self.pass(&request, &loaded)?;
-            if !pass.leases.is_empty() {
-                return Ok(pass.leases);
+            let (mut pass, wait) = self.pass(&request, &loaded)?;
+            if !pass.picked.is_empty() {
+                let (leases, damaged) = pass.leases();
+                for extent in damaged {
+                    lose(&mut self.namespace.view.lock(), &extent, "its bytes do not mean what they must");
+                }
+                if leases.is_empty() {
+                    continue;
+                }
+                return Ok(leases);
             }
             if pass.more {
                 tokio::task::yield_now().await;

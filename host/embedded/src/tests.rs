@@ -7,6 +7,8 @@ mod real;
 mod changes;
 mod faults;
 mod generations;
+mod moves;
+mod order;
 mod reference;
 mod run;
 mod space;

@@ -8,16 +8,17 @@ mod copied;
 mod memory;
 
 use crate::dead_letters::{Dead, DeadLetters};
+mod again;
+
 use crate::extents::{Extent, Extents};
+use crate::frame::again::Class;
 use crate::frame::append::Meta;
 use crate::frame::attempt::Attempts;
 use crate::frame::dead::Letter;
 use crate::frame::fact::Fact;
-use crate::frame::redrive::Redriven;
 use crate::history::{Finished, History};
 use crate::idempotency::{First, Keys};
-use crate::progress::{Progress, Tried};
-use crate::spread::StillMap;
+use crate::progress::{Kept, Progress, present};
 use std::collections::BTreeMap;
 use walhost_core::queue::{Done, QueuePolicy};
 use walhost_core::{NamespaceName, TargetName};
@@ -50,10 +51,8 @@ pub(crate) struct View {
     pub dead: DeadLetters,
     pub keys: Keys,
     pub history: History,
-    /// First offset and target of a record that was appended again, to its present offset.
-    pub moved: StillMap<(u64, u16), u64>,
-    /// And back.
-    pub origins: StillMap<u64, u64>,
+    /// Frames of moved records on their way.
+    pub moves_coming: usize,
     /// Bytes of appends that are on their way.
     pub reserved_bytes: u64,
     /// Records that some target has not settled.
@@ -93,8 +92,7 @@ impl View {
             dead: DeadLetters::default(),
             keys: Keys::default(),
             history: History::default(),
-            moved: StillMap::default(),
-            origins: StillMap::default(),
+            moves_coming: 0,
             reserved_bytes: 0,
             backlog_records: 0,
             lost: 0,
@@ -182,9 +180,28 @@ impl View {
         }
     }
 
-    /// Whether the record at an offset has a time of its own.
-    pub(crate) fn is_delayed(&self, offset: u64) -> bool {
-        self.extents.find(offset).is_some_and(|extent| self.extents.delay_of(&extent).is_some())
+    /// What its frame says of the record at an offset.
+    pub(crate) fn kept(&self, offset: u64) -> Kept {
+        match self.extents.find(offset) {
+            Some(extent) if extent.redriven => match Class::of(extent.first_sequence) {
+                Some(Class::Retry) => Kept::Retry,
+                Some(Class::Time) => Kept::Time,
+                Some(Class::Behind) => Kept::Behind,
+                Some(Class::Ready) | None => Kept::Fresh,
+            },
+            Some(extent) if self.extents.delay_of(&extent).is_some() => Kept::Delayed,
+            _ => Kept::Fresh,
+        }
+    }
+
+    /// What the record at an offset waits for, when it was appended again.
+    pub(crate) fn class_of(&self, offset: u64) -> Option<Class> {
+        self.extents.find(offset).filter(|extent| extent.redriven).and_then(|extent| Class::of(extent.first_sequence))
+    }
+
+    /// Whether the record at an offset was moved: nobody meets it in the order of offsets.
+    pub(crate) fn is_moved(&self, offset: u64) -> bool {
+        !matches!(self.class_of(offset), None | Some(Class::Ready))
     }
 
     /// When the record at an offset is due by its own time.
@@ -193,30 +210,32 @@ impl View {
         Some(delay.due_ms(self.incarnation, offset))
     }
 
-    /// The offset at which a record was first appended.
-    pub(crate) fn origin(&self, offset: u64) -> u64 {
-        if self.origins.is_empty() { offset } else { self.origins.get(&offset).copied().unwrap_or(offset) }
-    }
-
     /// Where a record is for a target.
     pub(crate) fn present(&self, origin: u64, target: u16) -> u64 {
-        if self.moved.is_empty() { origin } else { self.moved.get(&(origin, target)).copied().unwrap_or(origin) }
+        self.targets.get(usize::from(target)).map_or(origin, |progress| present(&progress.moved, origin))
     }
 
     /// Ends a record for a target; none when it was ended before.
-    fn end(&mut self, target: u16, offset: u64) -> Option<Attempts> {
-        let delayed = !self.replaying && self.is_delayed(offset);
-        let attempts = self.progress(target)?.settle(offset, delayed)?;
+    fn end(&mut self, target: u16, offset: u64, parks: Option<u64>) -> Option<Attempts> {
+        let kept = if self.replaying { Kept::Fresh } else { self.kept(offset) };
+        let attempts = self.progress(target)?.settle(offset, kept, parks)?;
+        self.settled(offset);
+        Some(attempts)
+    }
+
+    /// A target has settled what is at an offset.
+    fn settled(&mut self, offset: u64) {
         if !self.replaying && self.targets.iter().all(|target| target.ended || target.settled.contains(offset)) {
             self.extents.settle_one(offset);
             self.backlog_records = self.backlog_records.saturating_sub(1);
         }
-        Some(attempts)
     }
 
-    fn forget_move(&mut self, target: u16, offset: u64) {
-        if let Some(origin) = self.origins.remove(&offset) {
-            self.moved.remove(&(origin, target));
+    fn forget_move(&mut self, target: u16, origin: u64) {
+        if let Some(progress) = self.progress(target)
+            && !progress.moved.is_empty()
+        {
+            progress.moved.remove(&origin);
         }
     }
 
@@ -238,7 +257,8 @@ impl View {
             Fact::Subscribed { target, name, from } => self.subscribe(*target, name, *from),
             Fact::Unsubscribed { target } => self.unsubscribe(*target),
             Fact::Done { target, offset, outcome, at_ms, attempt } => {
-                let Some(mut attempts) = self.end(*target, *offset) else { return };
+                let at = self.present(*offset, *target);
+                let Some(mut attempts) = self.end(*target, at, None) else { return };
                 if let Some(attempt) = attempt {
                     attempts.add(attempt);
                 }
@@ -248,22 +268,23 @@ impl View {
                     Done::Filtered => counters.filtered += 1,
                     Done::Cancelled => counters.cancelled += 1,
                 }
-                let whose = (self.origin(*offset), *target);
-                self.history.add(whose, Finished { outcome: *outcome, at_ms: *at_ms, attempts });
+                self.history.add((*offset, *target), Finished { outcome: *outcome, at_ms: *at_ms, attempts });
                 self.forget_move(*target, *offset);
             }
             Fact::Later { target, offset, due_ms, change, spent } => {
                 self.next_change = self.next_change.max(change.saturating_add(1));
-                let delayed = !self.replaying && self.is_delayed(*offset);
+                let at = self.present(*offset, *target);
+                let kept = if self.replaying { Kept::Fresh } else { self.kept(at) };
                 if let Some(progress) = self.progress(*target) {
-                    progress.later(*offset, (*due_ms, *change), spent.as_ref(), delayed);
+                    progress.later(at, (*due_ms, *change), spent.as_ref(), kept);
                 }
             }
             Fact::Rescheduled { target, offset, due_ms, change } => {
                 self.next_change = self.next_change.max(change.saturating_add(1));
-                let delayed = !self.replaying && self.is_delayed(*offset);
+                let at = self.present(*offset, *target);
+                let kept = if self.replaying { Kept::Fresh } else { self.kept(at) };
                 if let Some(progress) = self.progress(*target) {
-                    progress.reschedule(*offset, (*due_ms, *change), delayed);
+                    progress.reschedule(at, (*due_ms, *change), kept);
                 }
             }
             Fact::Purged { dead } => self.bury(*dead, false),
@@ -309,9 +330,6 @@ impl View {
         let (name, counters) = (progress.name.clone(), *counters);
         *progress = Progress::new(name, u64::MAX);
         (progress.ended, progress.counters) = (true, counters);
-        self.moved.retain(|(_, whose), _| *whose != target);
-        let moved: std::collections::HashSet<u64> = self.moved.values().copied().collect();
-        self.origins.retain(|offset, _| moved.contains(offset));
         if !self.replaying {
             self.recount();
         }
@@ -349,15 +367,12 @@ impl View {
                 self.dead.place(number, place, index as u32, letters.len() as u32);
                 continue;
             }
-            if self.end(letter.target, letter.offset).is_none() {
+            let at = self.present(letter.origin, letter.target);
+            if at >= letter.below || self.end(letter.target, at, letter.parks).is_none() {
                 continue;
             }
-            self.forget_move(letter.target, letter.offset);
-            let progress = &mut self.targets[usize::from(letter.target)];
-            progress.counters.dead += 1;
-            if let Some(hash) = letter.parks {
-                progress.let_all_go(hash);
-            }
+            self.forget_move(letter.target, letter.origin);
+            self.targets[usize::from(letter.target)].counters.dead += 1;
             let dead = Dead::new(letter, place, index as u32, letters.len() as u32);
             if !self.replaying {
                 self.extents.hold(place.segment, dead.log_bytes());
@@ -366,46 +381,20 @@ impl View {
         }
     }
 
-    /// A dead letter's record is appended again for its target.
-    pub(crate) fn redrive(&mut self, landed: Landed, redriven: &Redriven) {
-        let target = redriven.target;
-        let mut extent = Extent {
-            first_offset: landed.first_offset,
-            first_sequence: redriven.sequence,
-            place: landed.place,
-            count: 1,
-            live: 0,
-            only: target,
-            redriven: true,
-            delayed: false,
-        };
-        self.next_offset = self.next_offset.max(extent.end());
-        if landed.first_offset < self.applied {
-            self.extents.insert(extent);
-            return;
-        }
-        let taken = self.take_dead(redriven.dead);
-        self.applied = extent.end();
-        self.pass_skipped();
-        let subscribed = self.targets.get(usize::from(target)).is_some_and(|progress| !progress.ended);
-        for (number, progress) in self.targets.iter_mut().enumerate() {
-            if number != usize::from(target) || taken.is_none() || !subscribed {
-                progress.exclude(extent.first_offset, extent.end());
-                continue;
+    /// Letters could not be written, or not be submitted: their leases go on, and those that were to follow
+    /// their key wait again.
+    pub(crate) fn unclaim(&mut self, letters: &[Letter]) {
+        for letter in letters {
+            let at = self.present(letter.origin, letter.target);
+            if let Some(progress) = self.progress(letter.target) {
+                progress.claim(at, false);
             }
-            progress.counters.pending += 1;
-            extent.live = 1;
-            let last = redriven.attempts.list().last().map_or(0, |attempt| attempt.number);
-            let tried = Tried { number: last, attempts: redriven.attempts.clone(), ..Tried::default() };
-            progress.tried.insert(extent.first_offset, tried);
-            self.moved.insert((redriven.origin, target), extent.first_offset);
-            self.origins.insert(extent.first_offset, redriven.origin);
         }
-        if taken.is_some() && !subscribed {
-            self.targets[usize::from(target)].counters.cancelled += 1;
+        let Some(target) = letters.first().map(|letter| letter.target) else { return };
+        let offsets: Vec<u64> = letters.iter().map(|letter| self.present(letter.origin, target)).collect();
+        if let Some(progress) = self.progress(target) {
+            progress.give_back(&offsets);
         }
-        self.backlog_records += u64::from(extent.live);
-        self.extents.insert(extent);
     }
 
     /// A frame that the snapshot knows is at this place.
@@ -444,7 +433,11 @@ impl View {
             target.counters.accepted += open.saturating_sub(target.counters.pending);
             target.counters.pending = open;
             lost += missing;
-            target.rebuild();
+            let extents = &self.extents;
+            target.rebuild(|offset| {
+                let extent = extents.find(offset).filter(|extent| extent.redriven)?;
+                Class::of(extent.first_sequence)
+            });
             for (first_offset, delay) in self.extents.delays() {
                 if let Some(extent) = self.extents.find(first_offset).filter(|extent| extent.meant_for(number as u16)) {
                     target.schedule_all(&extent, delay, self.incarnation);
@@ -497,11 +490,14 @@ impl View {
 
     /// A frame cannot be read any more: nobody waits for its records. Answers how many that took away.
     pub(crate) fn lose(&mut self, extent: &Extent) -> u64 {
-        let delayed = self.extents.delay_of(extent).is_some();
+        let kept = self.kept(extent.first_offset);
         let mut lost = 0;
         for target in self.targets.iter_mut().filter(|target| !target.ended) {
+            if extent.redriven {
+                target.forget_moves(extent.first_offset, extent.end());
+            }
             for offset in extent.first_offset..extent.end() {
-                if target.settle(offset, delayed).is_some() {
+                if target.settle(offset, kept, None).is_some() {
                     target.counters.accepted -= 1;
                     lost += 1;
                 }

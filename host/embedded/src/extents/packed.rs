@@ -80,8 +80,13 @@ impl Chunk {
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
         Some(Packed {
             offset: distance(extent.first_offset, self.offset)?,
-            // What a delayed or redriven record's sequence is, is told by its delay or its frame.
-            sequence: if is_odd(extent) { 0 } else { distance(extent.first_sequence, self.sequence?)? },
+            // What the sequence of a delayed record or of one that was appended again is, is told by its delay or its
+            // frame; of the latter this says what they wait for.
+            sequence: match is_odd(extent) {
+                true if extent.redriven => u32::try_from(extent.first_sequence).unwrap_or(u32::MAX),
+                true => 0,
+                false => distance(extent.first_sequence, self.sequence?)?,
+            },
             log: distance(extent.place.log_sequence, self.log)?,
             segment: short(extent.place.segment),
             position: extent.place.position,
@@ -99,7 +104,11 @@ impl Chunk {
         let packed = self.all.get(at)?;
         let extent = Extent {
             first_offset: self.offset + u64::from(packed.offset),
-            first_sequence: self.sequence.unwrap_or_default() + u64::from(packed.sequence),
+            first_sequence: if packed.count & REDRIVEN != 0 {
+                u64::from(packed.sequence)
+            } else {
+                self.sequence.unwrap_or_default() + u64::from(packed.sequence)
+            },
             place: Place {
                 segment: u64::from(packed.segment),
                 position: packed.position,

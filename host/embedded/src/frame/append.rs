@@ -3,14 +3,17 @@
 //! In: a batch, or a body from disk. Out: parts for the log, or a `Stored` to borrow records from.
 
 use crate::codec::{Reader, Writer, corrupt};
+use crate::frame::again::Span;
 use crate::frame::{ALL_TARGETS, APPEND, APPEND_WITH};
 use bytes::Bytes;
 use walhost_core::batch::Ends;
 use walhost_core::random::mix;
 use walhost_core::{Headers, Idempotency, RecordBatch, Result};
 
-/// Bytes before the facts: appended_at_ms, epoch, length of the facts, two zeros.
+/// Bytes before the facts: appended_at_ms, epoch, length of the facts, whether there is a table.
 const PREFIX_BYTES: usize = 16;
+/// Bytes of the length of a table.
+const TABLE_LENGTH_BYTES: usize = 4;
 /// Bytes of the ends of one record.
 const ENDS_BYTES: usize = 12;
 
@@ -92,6 +95,14 @@ pub(crate) fn put_prefix(out: &mut Vec<u8>, appended_at_ms: u64, epoch: u32, fac
     out.extend_from_slice(&facts.0);
 }
 
+/// Writes what stands before the ends of records that come again: times and epochs are theirs, in the table.
+pub(crate) fn put_prefix_with_table(out: &mut Vec<u8>, facts: &Writer, table: &[u8]) {
+    put_prefix(out, 0, 0, facts);
+    out[PREFIX_BYTES - 2] = 1;
+    out.extend_from_slice(&u32::try_from(table.len()).expect("a table fits a frame").to_le_bytes());
+    out.extend_from_slice(table);
+}
+
 /// Writes the ends of one record.
 pub(crate) fn put_ends(out: &mut Vec<u8>, ends: Ends) {
     for end in [ends.key, ends.headers, ends.value] {
@@ -105,6 +116,8 @@ pub(crate) struct Stored {
     pub appended_at_ms: u64,
     pub epoch: u32,
     pub facts: Bytes,
+    /// What each record brings along, when they were appended again.
+    pub table: Bytes,
     ends: Bytes,
     arena: Bytes,
 }
@@ -116,17 +129,27 @@ impl Stored {
         let appended_at_ms = u64::from_le_bytes(reader.fixed()?);
         let epoch = u32::from_le_bytes(reader.fixed()?);
         let facts_bytes = usize::from(u16::from_le_bytes(reader.fixed()?));
-        if reader.fixed::<2>()? != [0, 0] {
-            return Err(corrupt("prefix of an append"));
-        }
+        let has_table = match reader.fixed::<2>()? {
+            [0, 0] => false,
+            [1, 0] => true,
+            _ => return Err(corrupt("prefix of an append")),
+        };
         reader.take(facts_bytes)?;
+        let table_at = PREFIX_BYTES + facts_bytes;
+        let (mut table, mut ends_at) = (Bytes::new(), table_at);
+        if has_table {
+            let length = u32::from_le_bytes(reader.fixed()?) as usize;
+            reader.take(length)?;
+            ends_at = table_at + TABLE_LENGTH_BYTES + length;
+            table = body.slice(table_at + TABLE_LENGTH_BYTES..ends_at);
+        }
         let ends_bytes = (count as usize).checked_mul(ENDS_BYTES).ok_or_else(|| corrupt("count"))?;
         reader.take(ends_bytes)?;
-        let ends_at = PREFIX_BYTES + facts_bytes;
         Ok(Stored {
             appended_at_ms,
             epoch,
-            facts: body.slice(PREFIX_BYTES..ends_at),
+            facts: body.slice(PREFIX_BYTES..table_at),
+            table,
             ends: body.slice(ends_at..ends_at + ends_bytes),
             arena: body.slice(ends_at + ends_bytes..),
         })
@@ -139,9 +162,51 @@ impl Stored {
             appended_at_ms: meta.appended_at_ms,
             epoch: meta.epoch,
             facts: parts[0].slice(PREFIX_BYTES..ends_at),
+            table: Bytes::new(),
             ends: parts[0].slice(ends_at..),
             arena: parts[1].clone(),
         }
+    }
+
+    /// The same of records that come again.
+    pub(crate) fn of_again(parts: &[Bytes], facts_bytes: usize, table_bytes: usize) -> Stored {
+        let facts_end = PREFIX_BYTES + facts_bytes;
+        let table_at = facts_end + TABLE_LENGTH_BYTES;
+        Stored {
+            appended_at_ms: 0,
+            epoch: 0,
+            facts: parts[0].slice(PREFIX_BYTES..facts_end),
+            table: parts[0].slice(table_at..table_at + table_bytes),
+            ends: parts[0].slice(table_at + table_bytes..),
+            arena: parts[1].clone(),
+        }
+    }
+
+    /// Bytes of key, headers and value of the record at `place`; none when its ends do not fit.
+    pub(crate) fn record_bytes(&self, place: u32) -> Option<usize> {
+        let (start, ends) = self.bounds(place)?;
+        Some((ends.value - start) as usize)
+    }
+
+    /// Key of the record at `place`; empty: it has none.
+    pub(crate) fn key(&self, place: u32) -> Option<&[u8]> {
+        let (start, ends) = self.bounds(place)?;
+        self.arena.get(start as usize..ends.key as usize)
+    }
+
+    /// Where the record at `place` begins and ends.
+    fn bounds(&self, place: u32) -> Option<(u32, Ends)> {
+        let ends = self.ends(place)?;
+        let start = if place == 0 { 0 } else { self.ends(place - 1)?.value };
+        let fits = start <= ends.key && ends.key <= ends.headers && ends.headers <= ends.value;
+        (fits && ends.value as usize <= self.arena.len()).then_some((start, ends))
+    }
+
+    /// Key, headers and value of the record at `place` in one piece.
+    pub(crate) fn span(&self, place: u32) -> Option<Span> {
+        let (start, ends) = self.bounds(place)?;
+        let bytes = self.arena.slice(start as usize..ends.value as usize);
+        Some(Span { bytes, key: ends.key - start, headers: ends.headers - ends.key })
     }
 
     /// Target, delay and idempotency of an append with such.
@@ -171,17 +236,12 @@ impl Stored {
 
     /// Bytes that it keeps in memory.
     pub(crate) fn bytes(&self) -> usize {
-        PREFIX_BYTES + self.facts.len() + self.ends.len() + self.arena.len()
+        PREFIX_BYTES + self.facts.len() + self.table.len() + self.ends.len() + self.arena.len()
     }
 
     /// Key (empty: none), headers and value of the record at `place`.
     pub(crate) fn parts(&self, place: u32) -> Option<(Bytes, Headers, Bytes)> {
-        let ends = self.ends(place)?;
-        let start = if place == 0 { 0 } else { self.ends(place - 1)?.value };
-        let fits = start <= ends.key && ends.key <= ends.headers && ends.headers <= ends.value;
-        if !fits || ends.value as usize > self.arena.len() {
-            return None;
-        }
+        let (start, ends) = self.bounds(place)?;
         let slice = |from: u32, to: u32| self.arena.slice(from as usize..to as usize);
         let headers = Headers::from_encoded(slice(ends.key, ends.headers))?;
         Some((slice(start, ends.key), headers, slice(ends.headers, ends.value)))

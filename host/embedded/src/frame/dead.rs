@@ -13,8 +13,10 @@ use walhost_core::{Headers, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Letter {
     pub target: u16,
-    /// The place that is settled by it.
+    /// The place that is settled by it, or from which the record is being moved.
     pub offset: u64,
+    /// Where the record may be by now if it was moved: below this offset. Beyond, a redrive has put it.
+    pub below: u64,
     /// Where the record was first appended, and in which epoch: its id.
     pub origin: u64,
     pub epoch: u32,
@@ -41,6 +43,7 @@ impl Letter {
     fn put(&self, writer: &mut Writer) {
         writer.u32(u32::from(self.target));
         writer.u64(self.offset);
+        writer.u64(self.below);
         writer.u64(self.origin);
         writer.u32(self.epoch);
         writer.u64(self.sequence);
@@ -109,6 +112,7 @@ pub(crate) fn decode(body: &Bytes, count: u32) -> Result<Vec<Letter>> {
         letters.push(Letter {
             target: meta.u16()?,
             offset: meta.u64()?,
+            below: meta.u64()?,
             origin: meta.u64()?,
             epoch: meta.u32()?,
             sequence: meta.u64()?,
@@ -138,6 +142,7 @@ pub(crate) mod tests {
         Letter {
             target: 1,
             offset,
+            below: 1_000,
             origin: offset / 2,
             epoch: 3,
             sequence: 1_000,

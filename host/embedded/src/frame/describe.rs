@@ -2,9 +2,10 @@
 //!
 //! In: kind, count and body of a frame. Out: one line; values are never in it, control characters are escaped.
 
+use crate::frame::again::Instead;
 use crate::frame::append::Stored;
 use crate::frame::fact::Fact;
-use crate::frame::{ALL_TARGETS, APPEND, APPEND_WITH, DEAD, FACTS, REDRIVE, dead, redrive};
+use crate::frame::{AGAIN, ALL_TARGETS, APPEND, APPEND_WITH, DEAD, FACTS, again, dead};
 use bytes::Bytes;
 use std::fmt::Write;
 use walhost_core::Result;
@@ -15,7 +16,7 @@ pub fn describe(kind: u8, count: u32, body: &Bytes) -> String {
         APPEND | APPEND_WITH => append(count, body),
         FACTS => facts(body),
         DEAD => letters(count, body),
-        REDRIVE => redriven(body),
+        AGAIN => returned(count, body),
         _ => Ok(format!("unknown kind {kind}, {} bytes", body.len())),
     };
     said.unwrap_or_else(|error| format!("kind {kind}, {} bytes that do not mean what they must: {error}", body.len()))
@@ -51,12 +52,18 @@ fn letters(count: u32, body: &Bytes) -> Result<String> {
     Ok(format!("{count} dead letters: {}", said.join("; ")))
 }
 
-fn redriven(body: &Bytes) -> Result<String> {
-    let redriven = redrive::decode(&Stored::decode(body, 1)?.facts)?;
-    Ok(format!(
-        "redrive of dead letter {} for target {}, first appended at offset {}",
-        redriven.dead, redriven.target, redriven.origin
-    ))
+fn returned(count: u32, body: &Bytes) -> Result<String> {
+    let again = again::decode(&Stored::decode(body, count)?, count)?;
+    let one = |returned: &again::Returned| {
+        let before = match returned.instead {
+            Instead::Offset(offset) => format!("from offset {offset}"),
+            Instead::Letter(letter) => format!("from dead letter {letter}"),
+        };
+        let due = if returned.due_ms > 0 { format!(", due {} ms", returned.due_ms) } else { String::new() };
+        format!("first appended at offset {}, {before}, attempt {}{due}", returned.origin, returned.number)
+    };
+    let said: Vec<String> = again.records.iter().map(one).collect();
+    Ok(format!("{count} records again for target {}, {:?}: {}", again.target, again.class, said.join("; ")))
 }
 
 #[cfg(test)]
@@ -69,10 +76,12 @@ mod tests {
         let mut writer = Writer::default();
         crate::frame::fact::tests::all().iter().for_each(|fact| fact.put(&mut writer));
         let letters = [dead::tests::letter(4)];
+        let records = vec![again::tests::returned(Instead::Letter(7), 4)];
+        let redriven = again::Again { target: 1, class: again::Class::Ready, records };
         for (kind, body, word) in [
             (FACTS, writer.finish(), "Subscribed"),
             (DEAD, dead::encode(&letters).concat().into(), "http-400"),
-            (REDRIVE, redrive::encode(7, &letters[0]).concat().into(), "dead letter 7"),
+            (AGAIN, again::encode(&redriven, &again::tests::spans(1)).0.concat().into(), "dead letter 7"),
             (APPEND, Bytes::from_static(b"x"), "do not mean"),
             (99, Bytes::new(), "unknown"),
         ] {

@@ -101,6 +101,7 @@ fn get_tried(reader: &mut Reader<'_>) -> Result<Tried> {
         change: reader.u64()?,
         by_time: reader.flag()?,
         waiting: false,
+        in_frame: false,
         attempts: Attempts::get(reader)?,
     })
 }

@@ -164,7 +164,9 @@ fn rescheduling_moves_a_record_earlier_and_later(harness: &dyn Harness) {
     let again = rig.lease(&sub, 10);
     assert!(!values(&again).contains(&"later"));
     harness.advance(49_500);
-    assert!(values(&rig.lease(&sub, 10)).contains(&"later"));
+    // What is at rest far away may take a call of its own to be read.
+    let (last, more) = (rig.lease(&sub, 10), rig.lease(&sub, 10));
+    assert!(values(&last).into_iter().chain(values(&more)).any(|value| value == "later"));
 }
 
 fn rescheduling_too_late_or_nothing_is_refused(harness: &dyn Harness) {

@@ -1,0 +1,89 @@
+//! The part of a target's progress that makes everything anew at a restart that is not durable.
+//!
+//! In: what a snapshot and the frames after it have said. Out: progress that can go on.
+
+use super::Progress;
+use crate::frame::again::Class;
+use crate::spread::{SpreadSet, StillMap};
+use walhost_core::schedule::keys::NOBODY;
+
+impl Progress {
+    /// Makes everything anew that is not durable. `class_of` tells what a frame of records that were appended
+    /// again says of an offset.
+    pub(crate) fn rebuild(&mut self, class_of: impl Fn(u64) -> Option<Class>) {
+        let fresh = Progress::new(self.name.clone(), self.settled.floor());
+        let old = std::mem::replace(self, fresh);
+        (self.ended, self.counters, self.settled, self.next_token) =
+            (old.ended, old.counters, old.settled, old.next_token);
+        (self.tried, self.moved, self.holds) = (old.tried, old.moved, old.holds);
+        let settled = &self.settled;
+        self.moved.retain(|_, at| !settled.contains(*at));
+        let mut placed = SpreadSet::default();
+        for (due_ms, offset, retry) in old.kept_waits {
+            if !self.settled.contains(offset) && !self.tried.contains_key(&offset) {
+                self.schedule.insert(due_ms, offset << 1 | u64::from(retry));
+                *(if retry { &mut self.retrying } else { &mut self.scheduled }) += 1;
+                placed.insert(offset);
+            }
+        }
+        self.rebuild_tried(&mut placed);
+        self.rebuild_holds(&class_of, &mut placed);
+        // Whoever was moved, waits for nothing and stands behind nobody is next.
+        let ready = self.moved.values().filter(|at| !placed.contains(at));
+        let ready = ready.filter(|at| !matches!(class_of(**at), None | Some(Class::Ready)));
+        self.ready.extend(ready);
+    }
+
+    fn rebuild_tried(&mut self, placed: &mut SpreadSet<u64>) {
+        let mut left = StillMap::default();
+        for (offset, mut tried) in std::mem::take(&mut self.tried) {
+            if self.settled.contains(offset) {
+                continue;
+            }
+            tried.waiting = tried.due_ms > 0;
+            if tried.waiting {
+                self.schedule.insert(tried.due_ms, offset << 1 | u64::from(!tried.by_time));
+                *(if tried.by_time { &mut self.scheduled } else { &mut self.retrying }) += 1;
+                placed.insert(offset);
+                if !tried.in_frame {
+                    self.long.push(offset);
+                }
+            }
+            if !tried.in_frame {
+                left.insert(offset, tried);
+            }
+        }
+        self.tried = left;
+    }
+
+    fn rebuild_holds(&mut self, class_of: &impl Fn(u64) -> Option<Class>, placed: &mut SpreadSet<u64>) {
+        let all: Vec<(u64, u64, Vec<(u64, u64)>)> = self
+            .holds
+            .all()
+            .map(|(hash, holder, behind)| {
+                (hash, holder, behind.map(|behind| behind.ranges.iter().copied().collect()).unwrap_or_default())
+            })
+            .collect();
+        self.holds.clear();
+        for (hash, holder, ranges) in all {
+            let open = holder != NOBODY && !self.settled.contains(holder);
+            let holder = if open { holder } else { NOBODY };
+            let moved = matches!(class_of(holder), Some(Class::Retry | Class::Time | Class::Behind));
+            if ranges.is_empty() && !(open && moved) {
+                // Whoever holds it now is met again in the order of offsets, before those behind it.
+                continue;
+            }
+            self.install(hash, holder);
+            for (start, end) in ranges {
+                self.holds.add_range(hash, start, end);
+                self.held_moved += (start..end).filter(|offset| self.waits_ranged(*offset)).count() as u64;
+                placed.extend(start..end);
+            }
+            if !open {
+                self.go_on(hash);
+            } else if moved && placed.insert(holder) {
+                self.ready.insert(holder);
+            }
+        }
+    }
+}
