@@ -3,49 +3,39 @@
 //! In: keys with the time they are due. Out: those whose time has come, in order of time.
 //!
 //! The near future is a heap; what is further away lies unsorted in buckets of a minute and costs no more
-//! than its own bytes, so that a million records of next week are cheap to keep and cheap to add to.
+//! than eight bytes, so that a million records of next week are cheap to keep and cheap to add to.
 
+mod far;
 pub mod keys;
 
 pub use keys::KeyHolds;
 
+use far::Far;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-
-/// Width of a far bucket, in milliseconds: wide enough that a month is some 43,000 buckets, narrow enough
-/// that sorting one is short.
-const BUCKET_MS: u64 = 60_000;
+use std::collections::BinaryHeap;
 
 /// Keys ordered by the time they are due. A key may be in it several times: whoever takes one out checks
 /// whether that time still holds, which makes moving and removing free.
-#[derive(Clone, Debug)]
-pub struct Schedule<K: Ord + Copy> {
-    near: BinaryHeap<Reverse<(u64, K)>>,
+#[derive(Clone, Debug, Default)]
+pub struct Schedule {
+    near: BinaryHeap<Reverse<(u64, u64)>>,
     /// Everything due before this is in `near`, everything else in `far`.
     near_until_ms: u64,
-    far: BTreeMap<u64, Vec<(u64, K)>>,
-    far_count: usize,
+    far: Far,
 }
 
-impl<K: Ord + Copy> Default for Schedule<K> {
-    fn default() -> Self {
-        Schedule { near: BinaryHeap::new(), near_until_ms: 0, far: BTreeMap::new(), far_count: 0 }
-    }
-}
-
-impl<K: Ord + Copy> Schedule<K> {
+impl Schedule {
     /// Adds a key that is due at this time, in milliseconds since the Unix epoch.
-    pub fn insert(&mut self, due_ms: u64, key: K) {
+    pub fn insert(&mut self, due_ms: u64, key: u64) {
         if due_ms < self.near_until_ms {
             self.near.push(Reverse((due_ms, key)));
         } else {
-            self.far.entry(due_ms / BUCKET_MS).or_default().push((due_ms, key));
-            self.far_count += 1;
+            self.far.insert(due_ms, key);
         }
     }
 
     /// Takes out the first key whose time has come, with that time; among equals the smallest key first.
-    pub fn pop_due(&mut self, now_ms: u64) -> Option<(u64, K)> {
+    pub fn pop_due(&mut self, now_ms: u64) -> Option<(u64, u64)> {
         self.load(now_ms);
         match self.near.peek() {
             Some(Reverse((due_ms, _))) if *due_ms <= now_ms => self.near.pop().map(|Reverse(first)| first),
@@ -55,22 +45,18 @@ impl<K: Ord + Copy> Schedule<K> {
 
     /// When the first key is due. Of a far bucket its beginning is told, which is never too late.
     pub fn next_due_ms(&self) -> Option<u64> {
-        match (self.near.peek(), self.far.first_key_value()) {
-            (Some(Reverse((due_ms, _))), _) => Some(*due_ms),
-            (None, Some((bucket, _))) => Some(bucket * BUCKET_MS),
-            (None, None) => None,
-        }
+        let near = self.near.peek().map(|Reverse((due_ms, _))| *due_ms);
+        near.or_else(|| self.far.begins_ms())
     }
 
     /// All of them with their times, in no order.
-    pub fn all(&self) -> impl Iterator<Item = (u64, K)> {
-        let near = self.near.iter().map(|Reverse(one)| *one);
-        near.chain(self.far.values().flatten().copied())
+    pub fn all(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.near.iter().map(|Reverse(one)| *one).chain(self.far.all())
     }
 
     /// How many there are, those included whose time does not hold any more.
     pub fn count(&self) -> usize {
-        self.near.len() + self.far_count
+        self.near.len() + self.far.count()
     }
 
     /// True when there is none.
@@ -78,15 +64,19 @@ impl<K: Ord + Copy> Schedule<K> {
         self.count() == 0
     }
 
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        16 * self.near.capacity() + self.far.bytes()
+    }
+
     /// Moves the buckets that have begun into the heap.
     fn load(&mut self, now_ms: u64) {
-        while let Some(bucket) = self.far.first_entry() {
-            if *bucket.key() * BUCKET_MS > now_ms {
-                break;
+        while let Some((end_ms, keys)) = self.far.pop_begun(now_ms) {
+            self.near_until_ms = self.near_until_ms.max(end_ms);
+            if self.near.is_empty() {
+                // What the last rush has left behind is given back.
+                self.near = BinaryHeap::new();
             }
-            self.near_until_ms = self.near_until_ms.max((bucket.key() + 1) * BUCKET_MS);
-            let keys = bucket.remove();
-            self.far_count -= keys.len();
             self.near.extend(keys.into_iter().map(Reverse));
         }
     }
@@ -102,7 +92,7 @@ mod tests {
         for due_ms in [500, 100, 61_000, 100, 3_600_000, 0] {
             schedule.insert(due_ms, due_ms + 1);
         }
-        assert_eq!(schedule.count(), 6);
+        assert_eq!((schedule.count(), schedule.all().count()), (6, 6));
         assert_eq!(schedule.pop_due(0), Some((0, 1)));
         assert_eq!(schedule.pop_due(99), None);
         assert_eq!(schedule.next_due_ms(), Some(100));
@@ -138,5 +128,33 @@ mod tests {
             got += 1;
         }
         assert_eq!(put, got);
+    }
+
+    #[test]
+    fn the_largest_keys_and_times_come_back_as_they_were() {
+        let mut schedule = Schedule::default();
+        let all = [(u64::MAX, u64::MAX), (u64::MAX - 1, 5), (59_999, 1 << 48), (59_999, (1 << 48) - 1), (60_000, 0)];
+        all.iter().for_each(|(due_ms, key)| schedule.insert(*due_ms, *key));
+        let mut found: Vec<_> = std::iter::from_fn(|| schedule.pop_due(u64::MAX)).collect();
+        found.sort_unstable();
+        let mut all = all.to_vec();
+        all.sort_unstable();
+        assert_eq!(found, all);
+    }
+
+    #[test]
+    fn i25_a_million_far_keys_take_less_than_ten_bytes_each() {
+        let mut schedule = Schedule::default();
+        let random = crate::random::Random::seeded(8);
+        for key in 0..1_000_000 {
+            schedule.insert(random.below(3_600_000), key);
+        }
+        assert!(schedule.bytes() < 10_000_000, "{}", schedule.bytes());
+        let mut last = 0;
+        while let Some((due_ms, _)) = schedule.pop_due(u64::MAX) {
+            assert!(due_ms >= last);
+            last = due_ms;
+        }
+        assert!(schedule.is_empty());
     }
 }

@@ -74,7 +74,7 @@ impl Ticket {
             }
             Ticket::Applied { waiter, .. } => (waiter, None),
             Ticket::Facts { facts, waiter, .. } => {
-                facts.iter().for_each(|fact| view.apply(fact));
+                view.apply_all(&facts);
                 (Some(waiter), None)
             }
             Ticket::Dead { first, letters, waiter, .. } => {

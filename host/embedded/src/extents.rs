@@ -24,7 +24,7 @@ const EXTENT_BYTES: u64 = 33;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub first_offset: u64,
-    /// Of a delayed record it means nothing: its delay tells. Of records that were appended again it says what they
+    /// Of a delayed frame it is when it is due, in microseconds, or `FAR`. Of records that were appended again it says what they
     /// wait for; their sequences are in their frame.
     pub first_sequence: u64,
     pub place: Place,
@@ -73,6 +73,7 @@ pub(crate) struct Extents {
     /// None is empty.
     chunks: VecDeque<Chunk>,
     count: u64,
+    /// Delays of which a frame's head, or the room in an extent, does not tell all.
     delays: OrdMap<u64, Delay>,
     /// Frames that are meant for one target only; from a snapshot also those whose heads come later.
     restricted: OrdMap<u64, u16>,
@@ -91,12 +92,15 @@ impl Extents {
             None if extent.only != ALL_TARGETS => drop(self.restricted.insert(extent.first_offset, extent.only)),
             None => {}
         }
-        extent.delayed |= self.delays.contains_key(&extent.first_offset);
         if let Some((chunk, at, known)) = self.exact(extent.first_offset) {
             self.put(chunk, at, &known, Extent { place: extent.place, ..known });
         } else {
             self.count(&extent);
             self.add(&extent);
+            if extent.delayed && !self.delays.contains_key(&extent.first_offset) {
+                let due_ms = extent.first_sequence / 1_000;
+                self.delay(extent.first_offset, Delay { due_ms, jitter_ms: 0 });
+            }
         }
     }
 
@@ -160,22 +164,23 @@ impl Extents {
         (offset < extent.end()).then_some((chunk, at, extent))
     }
 
-    /// Remembers when the records of a frame are due.
+    /// Remembers when the records of a delayed frame are due, where its extent does not say it.
     pub(crate) fn delay(&mut self, first_offset: u64, delay: Delay) {
-        self.delays.insert(first_offset, delay);
-        if let Some((chunk, at, extent)) = self.exact(first_offset).filter(|(.., extent)| !extent.delayed) {
-            self.put(chunk, at, &extent, Extent { delayed: true, ..extent });
+        let known = self.exact(first_offset).map(|(.., extent)| extent.first_sequence);
+        if delay.jitter_ms == 0 && known.is_some_and(|sequence| Some(sequence) == delay.due_ms.checked_mul(1_000)) {
+            self.delays.remove(&first_offset);
+        } else {
+            self.delays.insert(first_offset, delay);
         }
     }
 
     /// When the records of the frame are due; none: at once.
     pub(crate) fn delay_of(&self, extent: &Extent) -> Option<Delay> {
-        if extent.delayed { self.delays.get(&extent.first_offset).copied() } else { None }
-    }
-
-    /// All that were appended with a due time.
-    pub(crate) fn delays(&self) -> impl Iterator<Item = (u64, Delay)> {
-        self.delays.iter().map(|(first, delay)| (*first, *delay))
+        if !extent.delayed {
+            return None;
+        }
+        let known = if self.delays.is_empty() { None } else { self.delays.get(&extent.first_offset).copied() };
+        Some(known.unwrap_or(Delay { due_ms: extent.first_sequence / 1_000, jitter_ms: 0 }))
     }
 
     /// Says to whom a frame is meant whose head is still to come.
@@ -184,7 +189,7 @@ impl Extents {
     }
 
     /// What the heads of frames do not say, by first offset: to whom those for one target only are meant, and
-    /// when those with a due time are due. As of now, at no cost.
+    /// when those are due of which neither the head nor the extent tells it. As of now, at no cost.
     pub(crate) fn besides(&self) -> (OrdMap<u64, u16>, OrdMap<u64, Delay>) {
         (self.restricted.clone(), self.delays.clone())
     }
@@ -242,10 +247,17 @@ impl Extents {
         }
     }
 
-    /// One record of the extent is settled by everyone.
-    pub(crate) fn settle_one(&mut self, offset: u64) {
-        if let Some((chunk, at, extent)) = self.position(offset) {
-            self.set_live_at(chunk, at, extent, extent.live.saturating_sub(1));
+    /// Records that follow one another are settled by everyone.
+    pub(crate) fn settle_range(&mut self, start: u64, end: u64) {
+        let mut at = start;
+        while at < end {
+            let Some((chunk, place, extent)) = self.position(at) else {
+                at += 1;
+                continue;
+            };
+            let count = extent.end().min(end) - at;
+            at += count;
+            self.set_live_at(chunk, place, extent, extent.live.saturating_sub(count as u32));
         }
     }
 

@@ -106,10 +106,10 @@ pub(crate) struct Progress {
     /// Can be leased again, in order.
     pub ready: BTreeSet<u64>,
     /// Twice the offset, plus one when it waits for an attempt.
-    schedule: Schedule<u64>,
+    schedule: Schedule,
     pub leases: SpreadMap<u64, Leased>,
     leased: SpreadMap<u64, u64>,
-    expiry: Schedule<u64>,
+    expiry: Schedule,
     next_token: u64,
     pub holds: KeyHolds,
     /// Offset to the hash of the key that it holds.
@@ -192,7 +192,7 @@ impl Progress {
 
     /// Ends the record: no when it was settled before. Answers with the attempts that were kept. With a hash
     /// it parks that key: who waits for it is to follow.
-    pub(crate) fn settle(&mut self, offset: u64, kept: Kept, parks: Option<u64>) -> Option<Attempts> {
+    pub(crate) fn settle(&mut self, offset: u64, kept: impl FnOnce() -> Kept, parks: Option<u64>) -> Option<Attempts> {
         if !self.settled.insert(offset) {
             return None;
         }
@@ -210,13 +210,14 @@ impl Progress {
 
     /// The record is not settled, whatever it waited for it does not any more. Answers with the lease that it
     /// had.
-    fn unwait(&mut self, offset: u64, kept: Kept) -> Option<Leased> {
+    fn unwait(&mut self, offset: u64, kept: impl FnOnce() -> Kept) -> Option<Leased> {
         if let Some(token) = self.leased.remove(&offset) {
             return self.leases.remove(&token);
         }
         if self.ready.remove(&offset) || self.held.remove(&offset).is_some() {
             return None;
         }
+        let kept = kept();
         match self.tried.get_mut(&offset) {
             Some(tried) if tried.waiting => {
                 tried.waiting = false;
@@ -251,7 +252,7 @@ impl Progress {
         offset: u64,
         (due_ms, change): (u64, u64),
         spent: Option<&Spent>,
-        kept: Kept,
+        kept: impl FnOnce() -> Kept,
     ) -> bool {
         if self.settled.contains(offset) {
             return false;
@@ -280,7 +281,12 @@ impl Progress {
     }
 
     /// The record waits for another time of its own, and blocks nobody until then. False when it is settled.
-    pub(crate) fn reschedule(&mut self, offset: u64, (due_ms, change): (u64, u64), kept: Kept) -> bool {
+    pub(crate) fn reschedule(
+        &mut self,
+        offset: u64,
+        (due_ms, change): (u64, u64),
+        kept: impl FnOnce() -> Kept,
+    ) -> bool {
         if self.settled.contains(offset) || self.is_stale(offset, change) {
             return false;
         }
@@ -333,6 +339,12 @@ impl Progress {
             self.leased.remove(&lease.offset);
             self.ready.insert(lease.offset);
         }
+    }
+
+    /// Bytes that what waits for its time takes in memory.
+    #[cfg(test)]
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.schedule.bytes()
     }
 
     /// When something becomes due, in milliseconds since the epoch, and when a lease ends, in monotonic

@@ -175,12 +175,14 @@ impl EmbeddedQueue {
         let progress = &view.targets[usize::from(target)];
         let again = progress.ready.first().and_then(|offset| match progress.tried.get(offset) {
             Some(tried) if tried.due_ms > 0 => Some(tried.due_ms),
-            _ => {
-                view.due_ms(*offset).or_else(|| view.extents.find(*offset).map(|extent| extent.first_sequence / 1_000))
-            }
+            _ => view.due_ms(*offset).or_else(|| {
+                // Of records that were appended again only their frame tells it.
+                let extent = view.extents.find(*offset).filter(|extent| !extent.redriven)?;
+                Some(extent.first_sequence / 1_000)
+            }),
         });
         let fresh = progress.settled.first_missing(progress.cursor);
-        let open = |extent: &Extent| extent.meant_for(target) && view.extents.delay_of(extent).is_none();
+        let open = |extent: &Extent| extent.meant_for(target) && !extent.delayed && !extent.redriven;
         let fresh = view.extents.at_or_after(fresh).filter(open).map(|extent| extent.first_sequence / 1_000);
         again.into_iter().chain(fresh).min()
     }

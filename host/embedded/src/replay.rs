@@ -5,7 +5,7 @@
 
 use crate::frame::append::{Meta, Stored};
 use crate::frame::fact::Fact;
-use crate::frame::{self, AGAIN, ALL_TARGETS, APPEND, APPEND_WITH, DEAD, FACTS};
+use crate::frame::{self, AGAIN, ALL_TARGETS, APPEND, APPEND_DELAYED, APPEND_WITH, DEAD, FACTS};
 use crate::view::{Landed, View};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
@@ -100,11 +100,9 @@ impl Replay for Recovery {
                 let meta = Meta { appended_at_ms: 0, epoch: 0, only: ALL_TARGETS, delay: None, idempotency: None };
                 view.append(landed, &meta);
             }
-            APPEND | APPEND_WITH if !new => view.place(landed, false),
-            AGAIN if !new => view.place(landed, true),
+            APPEND | APPEND_WITH | APPEND_DELAYED | AGAIN if !new => view.place(landed, head.kind),
             // The rest is applied with its body; what is given must not be given again if that is lost.
-            APPEND_WITH => view.given(&landed, true),
-            AGAIN => view.given(&landed, true),
+            APPEND_WITH | APPEND_DELAYED | AGAIN => view.given(&landed, true),
             DEAD => {
                 for number in head.first_offset..head.first_offset.saturating_add(u64::from(head.count)) {
                     view.next_dead = view.next_dead.max(number.saturating_add(1));
@@ -116,14 +114,16 @@ impl Replay for Recovery {
     }
 
     fn wants_body(&self, head: &FrameHead) -> bool {
-        self.is_new(head) && matches!(head.kind, APPEND_WITH | FACTS | DEAD | AGAIN) && !self.gone.contains(&head.view)
+        self.is_new(head)
+            && matches!(head.kind, APPEND_WITH | APPEND_DELAYED | FACTS | DEAD | AGAIN)
+            && !self.gone.contains(&head.view)
     }
 
     fn body(&mut self, head: &FrameHead, place: Place, body: Bytes) -> Result<()> {
         let landed = landed(head, place);
         match head.kind {
             FACTS => self.facts(head, &body)?,
-            APPEND_WITH => {
+            APPEND_WITH | APPEND_DELAYED => {
                 let meta = Stored::decode(&body, head.count)?.meta()?;
                 if let Some(view) = self.view(head) {
                     view.append(landed, &meta);

@@ -35,12 +35,16 @@ impl Runs {
 
     /// True when the offset is in it.
     pub(crate) fn contains(&self, offset: u64) -> bool {
-        offset < self.floor || self.above.get_prev(&offset).is_some_and(|(_, end)| offset < *end)
+        offset < self.floor
+            || !self.above.is_empty() && self.above.get_prev(&offset).is_some_and(|(_, end)| offset < *end)
     }
 
     /// The first offset at or after this one that is not in it.
     pub(crate) fn first_missing(&self, offset: u64) -> u64 {
         let offset = offset.max(self.floor);
+        if self.above.is_empty() {
+            return offset;
+        }
         match self.above.get_prev(&offset) {
             Some((_, end)) if offset < *end => *end,
             _ => offset,
@@ -49,6 +53,9 @@ impl Runs {
 
     /// How many of `start..end` are not in it.
     pub(crate) fn missing(&self, start: u64, end: u64) -> u64 {
+        if self.above.is_empty() {
+            return end.saturating_sub(start.max(self.floor));
+        }
         let mut missing = 0;
         let mut at = self.first_missing(start);
         while at < end {
@@ -71,6 +78,10 @@ impl Runs {
     /// Adds `start..end`.
     pub(crate) fn insert_range(&mut self, start: u64, end: u64) {
         if start >= end || end <= self.floor {
+            return;
+        }
+        if start <= self.floor && self.above.is_empty() {
+            self.floor = end;
             return;
         }
         let mut start = start.max(self.floor);

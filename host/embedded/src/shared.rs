@@ -211,7 +211,7 @@ impl Shared {
                 Err(_) => self.unsaved.lock().add(namespace, body),
             }
         }
-        facts.iter().for_each(|fact| view.apply(fact));
+        view.apply_all(&facts);
         Ok(())
     }
 
@@ -245,7 +245,7 @@ impl Shared {
         let (waiter, answer) = oneshot::channel();
         let ticket = Ticket::Applied { namespace: Arc::clone(namespace), body, waiter: Some(waiter) };
         self.submit_fact(draft, ticket).map_err(|(why, _)| refused(operation, why))?;
-        facts.iter().for_each(|fact| view.apply(fact));
+        view.apply_all(&facts);
         Ok(answer)
     }
 

@@ -125,13 +125,13 @@ impl TargetSubscription {
     fn facts(
         &self,
         view: &View,
-        settlements: &[(LeaseToken, Settlement)],
+        settlements: Vec<(LeaseToken, Settlement)>,
         claimed: Option<&HashSet<u64>>,
         now_ms: u64,
     ) -> Vec<Fact> {
         let Some(progress) = view.targets.get(usize::from(self.target)) else { return Vec::new() };
         let mut seen = SpreadSet::with_capacity_and_hasher(settlements.len(), Default::default());
-        let fact = |(token, settlement): &(LeaseToken, Settlement)| {
+        let fact = |(token, settlement): (LeaseToken, Settlement)| {
             let leased = progress.leases.get(&token.0)?;
             let ours = claimed.map_or(!leased.settling, |claimed| claimed.contains(&token.0));
             if !ours || !seen.insert(token.0) {
@@ -142,21 +142,21 @@ impl TargetSubscription {
             match settlement {
                 Settlement::Done { outcome, attempt } => {
                     let at_ms = attempt.as_ref().map_or(now_ms, |attempt| attempt.at_ms);
-                    Some(Fact::Done { target, offset, outcome: *outcome, at_ms, attempt: attempt.clone() })
+                    Some(Fact::Done { target, offset, outcome, at_ms, attempt })
                 }
                 Settlement::Later { due_ms, spent } => {
                     let tried = progress.tried.get(&at);
-                    let spent = spent.as_ref().map(|attempt| Spent {
-                        attempt: attempt.clone(),
+                    let spent = spent.map(|attempt| Spent {
                         spent: tried.map_or(0, |tried| tried.spent) + 1,
                         first_spent_at_ms: tried.and_then(|tried| tried.first_spent_at_ms).unwrap_or(attempt.at_ms),
+                        attempt,
                     });
-                    Some(Fact::Later { target, offset, due_ms: *due_ms, change: 0, spent })
+                    Some(Fact::Later { target, offset, due_ms, change: 0, spent })
                 }
                 Settlement::Dead { .. } => None,
             }
         };
-        settlements.iter().filter_map(fact).collect()
+        settlements.into_iter().filter_map(fact).collect()
     }
 
     /// Makes the dead letters of a call durable. The commit thread settles their records.
@@ -423,7 +423,7 @@ impl Subscription for TargetSubscription {
         if let Some(progress) = view.progress(self.target) {
             progress.advance(now_ms, monotonic_ms(&self.namespace));
         }
-        let facts = self.facts(&view, &settlements, claim.as_ref().map(|claim| &claim.tokens), now_ms);
+        let facts = self.facts(&view, settlements, claim.as_ref().map(|claim| &claim.tokens), now_ms);
         let later = facts.iter().any(|fact| matches!(fact, Fact::Later { .. }));
         let settled = shared.apply_lazily(&self.namespace, &mut view, facts);
         // A key that is free again, or a record that is due sooner than others, is for whoever waits; that

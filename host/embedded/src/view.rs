@@ -9,8 +9,12 @@ mod memory;
 
 use crate::dead_letters::{Dead, DeadLetters};
 mod again;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use crate::extents::{Extent, Extents};
+use crate::frame;
 use crate::frame::again::Class;
 use crate::frame::append::Meta;
 use crate::frame::attempt::Attempts;
@@ -53,6 +57,8 @@ pub(crate) struct View {
     pub history: History,
     /// Frames of moved records on their way.
     pub moves_coming: usize,
+    /// Start and end of what was settled by everyone and is not counted in the extents.
+    settled_run: (u64, u64),
     /// Bytes of appends that are on their way.
     pub reserved_bytes: u64,
     /// Records that some target has not settled.
@@ -93,6 +99,7 @@ impl View {
             keys: Keys::default(),
             history: History::default(),
             moves_coming: 0,
+            settled_run: (0, 0),
             reserved_bytes: 0,
             backlog_records: 0,
             lost: 0,
@@ -182,16 +189,7 @@ impl View {
 
     /// What its frame says of the record at an offset.
     pub(crate) fn kept(&self, offset: u64) -> Kept {
-        match self.extents.find(offset) {
-            Some(extent) if extent.redriven => match Class::of(extent.first_sequence) {
-                Some(Class::Retry) => Kept::Retry,
-                Some(Class::Time) => Kept::Time,
-                Some(Class::Behind) => Kept::Behind,
-                Some(Class::Ready) | None => Kept::Fresh,
-            },
-            Some(extent) if self.extents.delay_of(&extent).is_some() => Kept::Delayed,
-            _ => Kept::Fresh,
-        }
+        kept_in(&self.extents, offset)
     }
 
     /// What the record at an offset waits for, when it was appended again.
@@ -217,17 +215,31 @@ impl View {
 
     /// Ends a record for a target; none when it was ended before.
     fn end(&mut self, target: u16, offset: u64, parks: Option<u64>) -> Option<Attempts> {
-        let kept = if self.replaying { Kept::Fresh } else { self.kept(offset) };
-        let attempts = self.progress(target)?.settle(offset, kept, parks)?;
+        let View { targets, extents, replaying, .. } = self;
+        let kept = || if *replaying { Kept::Fresh } else { kept_in(extents, offset) };
+        let attempts = targets.get_mut(usize::from(target))?.settle(offset, kept, parks)?;
         self.settled(offset);
         Some(attempts)
     }
 
-    /// A target has settled what is at an offset.
+    /// A target has settled what is at an offset. Offsets that follow one another are counted together.
     fn settled(&mut self, offset: u64) {
-        if !self.replaying && self.targets.iter().all(|target| target.ended || target.settled.contains(offset)) {
-            self.extents.settle_one(offset);
-            self.backlog_records = self.backlog_records.saturating_sub(1);
+        if self.replaying || !self.targets.iter().all(|target| target.ended || target.settled.contains(offset)) {
+            return;
+        }
+        self.backlog_records = self.backlog_records.saturating_sub(1);
+        if self.settled_run.1 != offset {
+            self.count_settled();
+            self.settled_run.0 = offset;
+        }
+        self.settled_run.1 = offset + 1;
+    }
+
+    /// Takes what was settled by everyone out of what is live of its frames.
+    fn count_settled(&mut self) {
+        let (start, end) = std::mem::take(&mut self.settled_run);
+        if start < end {
+            self.extents.settle_range(start, end);
         }
     }
 
@@ -249,8 +261,19 @@ impl View {
         }
     }
 
+    /// Makes facts true, one after another.
+    pub(crate) fn apply_all(&mut self, facts: &[Fact]) {
+        facts.iter().for_each(|fact| self.apply_one(fact));
+        self.count_settled();
+    }
+
     /// Makes a fact true. Facts about targets or records that are not there change nothing.
     pub(crate) fn apply(&mut self, fact: &Fact) {
+        self.apply_one(fact);
+        self.count_settled();
+    }
+
+    fn apply_one(&mut self, fact: &Fact) {
         match fact {
             Fact::Made { .. } => {}
             Fact::Removed => self.removed = true,
@@ -274,16 +297,18 @@ impl View {
             Fact::Later { target, offset, due_ms, change, spent } => {
                 self.next_change = self.next_change.max(change.saturating_add(1));
                 let at = self.present(*offset, *target);
-                let kept = if self.replaying { Kept::Fresh } else { self.kept(at) };
-                if let Some(progress) = self.progress(*target) {
+                let View { targets, extents, replaying, .. } = self;
+                let kept = || if *replaying { Kept::Fresh } else { kept_in(extents, at) };
+                if let Some(progress) = targets.get_mut(usize::from(*target)) {
                     progress.later(at, (*due_ms, *change), spent.as_ref(), kept);
                 }
             }
             Fact::Rescheduled { target, offset, due_ms, change } => {
                 self.next_change = self.next_change.max(change.saturating_add(1));
                 let at = self.present(*offset, *target);
-                let kept = if self.replaying { Kept::Fresh } else { self.kept(at) };
-                if let Some(progress) = self.progress(*target) {
+                let View { targets, extents, replaying, .. } = self;
+                let kept = || if *replaying { Kept::Fresh } else { kept_in(extents, at) };
+                if let Some(progress) = targets.get_mut(usize::from(*target)) {
                     progress.reschedule(at, (*due_ms, *change), kept);
                 }
             }
@@ -379,6 +404,7 @@ impl View {
             }
             self.dead.insert(number, dead);
         }
+        self.count_settled();
     }
 
     /// Letters could not be written, or not be submitted: their leases go on, and those that were to follow
@@ -398,11 +424,12 @@ impl View {
     }
 
     /// A frame that the snapshot knows is at this place.
-    pub(crate) fn place(&mut self, landed: Landed, redriven: bool) {
+    pub(crate) fn place(&mut self, landed: Landed, kind: u8) {
         let Landed { first_offset, count, first_sequence, place } = landed;
         self.next_offset = self.next_offset.max(first_offset + u64::from(count));
-        let only = crate::frame::ALL_TARGETS;
-        let extent = Extent { first_offset, first_sequence, place, count, live: 0, only, redriven, delayed: false };
+        let only = frame::ALL_TARGETS;
+        let (redriven, delayed) = (kind == frame::AGAIN, kind == frame::APPEND_DELAYED);
+        let extent = Extent { first_offset, first_sequence, place, count, live: 0, only, redriven, delayed };
         self.extents.insert(extent);
     }
 
@@ -438,9 +465,9 @@ impl View {
                 let extent = extents.find(offset).filter(|extent| extent.redriven)?;
                 Class::of(extent.first_sequence)
             });
-            for (first_offset, delay) in self.extents.delays() {
-                if let Some(extent) = self.extents.find(first_offset).filter(|extent| extent.meant_for(number as u16)) {
-                    target.schedule_all(&extent, delay, self.incarnation);
+            for extent in all.iter().filter(|extent| extent.delayed && extent.meant_for(number as u16)) {
+                if let Some(delay) = self.extents.delay_of(extent) {
+                    target.schedule_all(extent, delay, self.incarnation);
                 }
             }
         }
@@ -497,7 +524,7 @@ impl View {
                 target.forget_moves(extent.first_offset, extent.end());
             }
             for offset in extent.first_offset..extent.end() {
-                if target.settle(offset, kept, None).is_some() {
+                if target.settle(offset, || kept, None).is_some() {
                     target.counters.accepted -= 1;
                     lost += 1;
                 }
@@ -511,51 +538,16 @@ impl View {
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::frame::ALL_TARGETS;
-
-    fn view() -> View {
-        let mut view = View::new(1, None, 1);
-        for (target, name) in ["a", "b"].into_iter().enumerate() {
-            view.apply(&Fact::Subscribed { target: target as u16, name: name.into(), from: 0 });
-        }
-        view
-    }
-
-    fn append(view: &mut View, first_offset: u64, count: u32) {
-        let place = Place { segment: 1, position: 0, bytes: 10, log_sequence: first_offset };
-        let meta = Meta { appended_at_ms: 1, epoch: 1, only: ALL_TARGETS, delay: None, idempotency: None };
-        view.append(Landed { first_offset, count, first_sequence: 1, place }, &meta);
-    }
-
-    #[test]
-    fn an_append_that_fails_does_not_void_an_earlier_one_on_its_way() {
-        let mut view = view();
-        append(&mut view, 0, 2);
-        view.skip(3, 2);
-        assert_eq!(view.applied, 2);
-        append(&mut view, 2, 1);
-        assert_eq!((view.applied, view.targets[0].counters.accepted, view.backlog_records), (5, 3, 3));
-        assert!(!view.targets[0].settled.contains(2) && view.targets[0].settled.contains(4));
-    }
-
-    #[test]
-    fn i06_a_lost_frame_takes_its_own_records_and_no_others_out_of_the_backlog() {
-        let mut view = view();
-        append(&mut view, 0, 3);
-        append(&mut view, 3, 2);
-        let done = |offset| Fact::Done { target: 0, offset, outcome: Done::Delivered, at_ms: 1, attempt: None };
-        view.apply(&done(0));
-        view.apply(&Fact::Done { target: 1, offset: 0, outcome: Done::Delivered, at_ms: 1, attempt: None });
-        view.apply(&done(1));
-        let extent = view.extents.find(1).unwrap();
-        assert_eq!((view.backlog_records, view.lose(&extent), view.backlog_records), (4, 3, 2));
-        assert_eq!((view.lose(&extent), view.extents.live_bytes()), (0, 10));
-        assert!(view.targets.iter().all(|target| target.counters.balances()));
-        view.recount();
-        assert_eq!((view.backlog_records, view.extents.live_bytes()), (2, 10));
+/// What its frame says of the record at an offset.
+fn kept_in(extents: &Extents, offset: u64) -> Kept {
+    match extents.find(offset) {
+        Some(extent) if extent.redriven => match Class::of(extent.first_sequence) {
+            Some(Class::Retry) => Kept::Retry,
+            Some(Class::Time) => Kept::Time,
+            Some(Class::Behind) => Kept::Behind,
+            Some(Class::Ready) | None => Kept::Fresh,
+        },
+        Some(extent) if extent.delayed => Kept::Delayed,
+        _ => Kept::Fresh,
     }
 }

@@ -11,6 +11,11 @@ use walhost_log::Place;
 pub(super) const CHUNK_FRAMES_MAX: usize = 256;
 /// Log sequence numbers below a chunk's first that it can still hold: a frame in the middle may be older.
 const LOG_BELOW: u64 = 1 << 31;
+/// Milliseconds before the time that the first delayed frame of a chunk is due at which others may be: 24 days, and as
+/// long after it.
+const DUE_BELOW: u64 = 1 << 31;
+/// Stands for a time that is further away than that: it is kept elsewhere.
+const DUE_FAR: u32 = u32::MAX;
 const COUNT_BITS: u32 = 24;
 const COUNT_MAX: u32 = (1 << COUNT_BITS) - 1;
 const REDRIVEN: u32 = 1 << 24;
@@ -33,6 +38,9 @@ struct Packed {
 
 const _: () = assert!(size_of::<Packed>() == 32);
 
+/// Stands for a time that an extent has no room for.
+pub(super) const FAR: u64 = u64::MAX;
+
 /// Some frames that follow one another.
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
@@ -40,6 +48,8 @@ pub(super) struct Chunk {
     /// None: no frame in it needs one so far.
     sequence: Option<u64>,
     log: u64,
+    /// None: no frame in it is delayed so far.
+    due_ms: Option<u64>,
     /// The least and the greatest segment that any of them is in, or was.
     segments: (u32, u32),
     all: Vec<Packed>,
@@ -58,6 +68,7 @@ impl Chunk {
             offset: extent.first_offset,
             sequence: (!is_odd(extent)).then_some(extent.first_sequence),
             log,
+            due_ms: due_base(extent),
             segments: (segment, segment),
             all: Vec::new(),
         };
@@ -80,11 +91,11 @@ impl Chunk {
         let flag = |on: bool, bit: u32| if on { bit } else { 0 };
         Some(Packed {
             offset: distance(extent.first_offset, self.offset)?,
-            // What the sequence of a delayed record or of one that was appended again is, is told by its delay or its
-            // frame; of the latter this says what they wait for.
+            // The sequences of delayed records, and of those that were appended again, are told elsewhere: this says
+            // when the former are due, and what the latter wait for.
             sequence: match is_odd(extent) {
                 true if extent.redriven => u32::try_from(extent.first_sequence).unwrap_or(u32::MAX),
-                true => 0,
+                true => distance(extent.first_sequence / 1_000, self.due_ms?).unwrap_or(DUE_FAR),
                 false => distance(extent.first_sequence, self.sequence?)?,
             },
             log: distance(extent.place.log_sequence, self.log)?,
@@ -104,10 +115,11 @@ impl Chunk {
         let packed = self.all.get(at)?;
         let extent = Extent {
             first_offset: self.offset + u64::from(packed.offset),
-            first_sequence: if packed.count & REDRIVEN != 0 {
-                u64::from(packed.sequence)
-            } else {
-                self.sequence.unwrap_or_default() + u64::from(packed.sequence)
+            first_sequence: match packed.count & (REDRIVEN | DELAYED) {
+                0 => self.sequence.unwrap_or_default() + u64::from(packed.sequence),
+                DELAYED if packed.sequence == DUE_FAR => FAR,
+                DELAYED => (self.due_ms.unwrap_or_default() + u64::from(packed.sequence)).saturating_mul(1_000),
+                _ => u64::from(packed.sequence),
             },
             place: Place {
                 segment: u64::from(packed.segment),
@@ -134,6 +146,7 @@ impl Chunk {
         if !is_odd(extent) {
             self.sequence.get_or_insert(extent.first_sequence);
         }
+        self.due_ms = self.due_ms.or_else(|| due_base(extent));
         let Some(packed) = self.pack(extent).filter(|_| self.all.len() < CHUNK_FRAMES_MAX) else { return false };
         self.widen(packed.segment);
         self.all.insert(at, packed);
@@ -161,8 +174,8 @@ impl Chunk {
         let mut all = self.all.split_off(at);
         let first = all.first()?.offset;
         all.iter_mut().for_each(|packed| packed.offset -= first);
-        let (sequence, log, segments) = (self.sequence, self.log, self.segments);
-        Some(Chunk { offset: self.offset + u64::from(first), sequence, log, segments, all })
+        let (sequence, log, due_ms, segments) = (self.sequence, self.log, self.due_ms, self.segments);
+        Some(Chunk { offset: self.offset + u64::from(first), sequence, log, due_ms, segments, all })
     }
 
     /// Whether any of its frames may be in one of these segments.
@@ -185,6 +198,11 @@ impl Chunk {
         }
         (before - self.all.len()) as u64
     }
+}
+
+/// From where the due times of a chunk are counted that begins with this one.
+fn due_base(extent: &Extent) -> Option<u64> {
+    extent.delayed.then_some((extent.first_sequence / 1_000).saturating_sub(DUE_BELOW))
 }
 
 /// Whether what it is due or was appended at says nothing about its neighbours.

@@ -4,7 +4,7 @@
 
 use crate::codec::{Reader, Writer, corrupt};
 use crate::frame::again::Span;
-use crate::frame::{ALL_TARGETS, APPEND, APPEND_WITH};
+use crate::frame::{ALL_TARGETS, APPEND, APPEND_DELAYED, APPEND_WITH};
 use bytes::Bytes;
 use walhost_core::batch::Ends;
 use walhost_core::random::mix;
@@ -60,15 +60,18 @@ pub(crate) fn sequence(first_sequence: u64, place: u64, delay: Option<Delay>, in
 impl Meta {
     /// The kind of frame that says all of it.
     pub(crate) fn kind(&self) -> u8 {
-        let plain = self.only == ALL_TARGETS && self.delay.is_none() && self.idempotency.is_none();
-        if plain { APPEND } else { APPEND_WITH }
+        match self.delay {
+            Some(_) => APPEND_DELAYED,
+            None if self.only == ALL_TARGETS && self.idempotency.is_none() => APPEND,
+            None => APPEND_WITH,
+        }
     }
 }
 
 /// The parts of the body of an append.
 pub(crate) fn encode(meta: &Meta, batch: &RecordBatch) -> Vec<Bytes> {
     let mut facts = Writer::default();
-    if meta.kind() == APPEND_WITH {
+    if meta.kind() != APPEND {
         facts.option((meta.only != ALL_TARGETS).then_some(u64::from(meta.only)));
         facts.option(meta.delay.map(|delay| delay.due_ms));
         facts.u64(meta.delay.map_or(0, |delay| delay.jitter_ms));
@@ -294,7 +297,8 @@ mod tests {
                 assert!(stored.parts(2).is_none());
             }
         }
-        assert_eq!((plain.kind(), full.kind()), (APPEND, APPEND_WITH));
+        assert_eq!((plain.kind(), full.kind()), (APPEND, APPEND_DELAYED));
+        assert_eq!(Meta { delay: None, ..full }.kind(), APPEND_WITH);
     }
 
     #[test]

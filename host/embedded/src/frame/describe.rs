@@ -5,7 +5,7 @@
 use crate::frame::again::Instead;
 use crate::frame::append::Stored;
 use crate::frame::fact::Fact;
-use crate::frame::{AGAIN, ALL_TARGETS, APPEND, APPEND_WITH, DEAD, FACTS, again, dead};
+use crate::frame::{AGAIN, ALL_TARGETS, APPEND, APPEND_DELAYED, APPEND_WITH, DEAD, FACTS, again, dead};
 use bytes::Bytes;
 use std::fmt::Write;
 use walhost_core::Result;
@@ -13,7 +13,7 @@ use walhost_core::Result;
 /// Says what a frame of the embedded queue holds. `count` is that of the frame's head.
 pub fn describe(kind: u8, count: u32, body: &Bytes) -> String {
     let said = match kind {
-        APPEND | APPEND_WITH => append(count, body),
+        APPEND | APPEND_WITH | APPEND_DELAYED => append(count, body),
         FACTS => facts(body),
         DEAD => letters(count, body),
         AGAIN => returned(count, body),

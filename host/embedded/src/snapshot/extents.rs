@@ -1,11 +1,12 @@
-//! What the heads of frames with records do not say: for whom they are meant, when they are due.
+//! What the heads of frames with records do not say: for whom they are meant, and how far apart the records of a
+//! delayed one are due.
 
 use super::Section;
 use crate::frame::append::Delay;
 
 pub(super) const SECTION: Section = Section {
     name: "extents",
-    version: 1,
+    version: 2,
     take: |view| {
         let (restricted, delays) = view.extents.besides();
         if restricted.is_empty() && delays.is_empty() {

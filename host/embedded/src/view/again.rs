@@ -73,6 +73,7 @@ impl View {
                 }
             }
         }
+        self.count_settled();
         self.backlog_records += u64::from(extent.live);
         self.extents.insert(extent);
         for (hash, holder, redriven, range) in behind {
