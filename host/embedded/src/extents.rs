@@ -97,15 +97,18 @@ impl Extents {
         } else {
             self.count(&extent);
             self.add(&extent);
-            if extent.delayed && !self.delays.contains_key(&extent.first_offset) {
-                let due_ms = extent.first_sequence / 1_000;
-                self.delay(extent.first_offset, Delay { due_ms, jitter_ms: 0 });
-            }
         }
     }
 
-    /// Puts a frame in that is not there.
+    /// Puts a frame in that is not there. When it is due is kept beside it where the extent has no room for it.
     fn add(&mut self, extent: &Extent) {
+        self.add_to_chunk(extent);
+        if extent.delayed && !self.delays.contains_key(&extent.first_offset) {
+            self.delay(extent.first_offset, Delay { due_ms: extent.first_sequence / 1_000, jitter_ms: 0 });
+        }
+    }
+
+    fn add_to_chunk(&mut self, extent: &Extent) {
         self.count += 1;
         let before = self.chunks.partition_point(|chunk| chunk.offset() <= extent.first_offset);
         let Some(at) = before.checked_sub(1) else {

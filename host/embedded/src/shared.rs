@@ -180,6 +180,8 @@ pub(crate) fn refused(operation: &'static str, refused: Refused) -> Error {
 impl Shared {
     /// Submits a frame that delivery and operators need also when the disk is full: it may then use the
     /// log's reserve.
+    // The ticket comes back whole, so that what is in it is not lost.
+    #[allow(clippy::result_large_err)]
     pub(crate) fn submit_fact(&self, draft: FrameDraft, ticket: Ticket) -> std::result::Result<(), (Refused, Ticket)> {
         let lazy = FrameDraft { urgency: Urgency::Lazy, ..draft.clone() };
         match self.log.submit(draft, ticket) {

@@ -229,6 +229,7 @@ impl TargetSubscription {
     }
 
     /// Submits letters in as few frames as they fit. With an error come those that were not submitted.
+    #[allow(clippy::result_large_err)]
     fn submit(&self, view: &mut View, letters: Vec<Letter>) -> std::result::Result<Vec<Answer>, (Error, Vec<Letter>)> {
         if !letters.is_empty() && self.namespace.shared.index.is_overfull() {
             let detail = "dead letters take as much memory as the host may use: the record is held";

@@ -13,6 +13,7 @@ mod reference;
 mod run;
 mod space;
 mod suite;
+mod time;
 mod world;
 
 use run::{Ran, Run};

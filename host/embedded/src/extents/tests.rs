@@ -1,6 +1,7 @@
 //! What extents answer, held against a plain list.
 
 use super::*;
+use std::collections::btree_map::Entry;
 use walhost_core::Random;
 
 pub(crate) fn extent(first_offset: u64, count: u32, segment: u64) -> Extent {
@@ -93,11 +94,11 @@ fn many_extents_in_any_order_behave_like_a_list() {
                 5 => {
                     let due_ms = random.below(1 << (20 + random.below(40)));
                     let delay = Delay { due_ms, jitter_ms: 7 * random.below(2) };
-                    if !list.contains_key(&first) {
+                    if let Entry::Vacant(room) = list.entry(first) {
                         (new.delayed, new.first_sequence) = (true, due_ms.saturating_mul(1_000));
                         extents.insert(new);
                         extents.delay(first, delay);
-                        list.insert(first, new);
+                        room.insert(new);
                         delays.insert(first, delay);
                     }
                 }

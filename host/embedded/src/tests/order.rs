@@ -3,7 +3,6 @@
 //! In: a world with one ordered namespace. Out: the order in which records are handed out.
 
 use super::moves::{LONG_MS, Rig, values};
-use walhost_core::Queue;
 use walhost_core::inspect::{DeadLetterFilter, State};
 use walhost_core::queue::QueuePolicy;
 use walhost_core::testkit::queue_suite::policy;

@@ -19,7 +19,7 @@ pub(super) const VISIBILITY_MS: u64 = 5_000;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ran(BTreeMap<&'static str, u64>);
 
-const MUST: [&str; 37] = [
+const MUST: [&str; 38] = [
     "append",
     "append delayed",
     "append for one",
@@ -40,6 +40,7 @@ const MUST: [&str; 37] = [
     "redrive",
     "purge",
     "expire",
+    "moved",
     "advance",
     "snapshot",
     "roll",
@@ -320,7 +321,8 @@ impl Run {
             let slot = self.reference.find(&lease.record.id).map(|known| known.slots[name].clone());
             let alive = slot.is_some_and(|slot| slot.token == lease.token.0 && slot.leased_until_ms > now_ms);
             let attempts = lease.record.attempt;
-            let due_ms = now_ms + self.random.below(3_000);
+            let most_ms = if self.random.below(4) == 0 { 90_000 } else { 3_000 };
+            let due_ms = now_ms + self.random.below(most_ms);
             let (settlement, stand, what) = match self.random.below(10) {
                 0..4 => {
                     let attempt = Some(self.attempt(&lease, VerdictKind::Delivered));
@@ -442,6 +444,9 @@ impl Run {
             self.ran.count("snapshot");
         }
         self.world.step();
+        if embedded.namespaces().0.iter().any(|one| one.view.lock().targets.iter().any(|t| !t.moved.is_empty())) {
+            self.ran.count("moved");
+        }
         self.clean();
         if embedded.stats().recycled > 0 {
             self.ran.count("segment given back");

@@ -7,6 +7,10 @@ use super::{Landed, View};
 use crate::extents::Extent;
 use crate::frame::again::{Again, Class, Instead};
 
+/// Records that follow one another and wait behind one key: its hash, who holds it, whether they were dead letters,
+/// and their offsets.
+type Behind = (u64, Option<u64>, bool, (u64, u64));
+
 impl View {
     /// A frame of records that were appended again is durable. A record that has ended since the frame was
     /// made is nothing at its new offset.
@@ -39,7 +43,7 @@ impl View {
         }
         let subscribed = self.targets.get(usize::from(target)).is_some_and(|progress| !progress.ended);
         // Who goes behind which key, as ranges.
-        let mut behind: Vec<(u64, Option<u64>, bool, (u64, u64))> = Vec::new();
+        let mut behind: Vec<Behind> = Vec::new();
         for (place, returned) in again.records.iter().enumerate() {
             let to = landed.first_offset + place as u64;
             let redriven = matches!(returned.instead, Instead::Letter(_));

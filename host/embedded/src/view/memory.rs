@@ -10,7 +10,7 @@ impl View {
     /// have bounds of their own.
     pub(crate) fn memory_bytes(&self) -> u64 {
         let targets: u64 = self.targets.iter().map(|target| target.memory_bytes()).sum();
-        let moved = (self.moved.len() + self.origins.len()) as u64 * PLACE_BYTES;
+        let moved = self.targets.iter().map(|target| target.moved.len() as u64).sum::<u64>() * PLACE_BYTES;
         self.extents.memory_bytes() + self.dead.memory_bytes() + targets + moved
     }
 

@@ -63,7 +63,7 @@ fn i25_a_million_delayed_records_take_less_than_64_bytes_each_and_none_is_early(
         view.append(Landed { first_offset: offset, count: 1, first_sequence, place }, &meta);
     }
     assert!(view.extents.besides().1.is_empty(), "heads and extents tell all");
-    let bytes = view.extents.len() * crate::extents::EXTENT_BYTES + view.targets[0].waiting_bytes() as u64;
+    let bytes = view.extents.memory_bytes() + view.targets[0].waiting_bytes() as u64;
     assert!(bytes < 64 * COUNT, "{} bytes a record", bytes / COUNT);
     let due: Vec<u64> = (0..COUNT).filter_map(|offset| view.due_ms(offset)).collect();
     let mut found = 0;
