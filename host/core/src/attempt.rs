@@ -92,6 +92,9 @@ pub fn clean(text: &str, bytes_max: usize) -> String {
     out
 }
 
+/// Code of an attempt that a stop of the host has ended, and of a record that was given up for it (I15).
+pub const HOST_CRASH: &str = "host-crash";
+
 /// What a target said, without its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum VerdictKind {

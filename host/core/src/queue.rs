@@ -38,6 +38,8 @@ pub struct Capability {
     pub cancel: bool,
     /// Records at rest can be read without changing anything.
     pub peek: bool,
+    /// After an unclean stop, what may have been in flight is handed out one by one, and counted (I15).
+    pub suspects: bool,
     /// Longest delay in milliseconds; `None`: any.
     pub delay_ms_max: Option<u64>,
     /// Largest record in bytes.
@@ -153,6 +155,11 @@ pub struct Lease {
     pub spent: u32,
     /// When the first attempt of the present budget was spent.
     pub first_spent_at_ms: Option<u64>,
+    /// The host stopped uncleanly, and this record may be why (I15): it is handed out alone, and its attempt
+    /// begins with [`Subscription::start`].
+    pub suspect: bool,
+    /// Unclean stops of the host while an attempt of it was on its way that had begun with `start`.
+    pub crashes: u32,
 }
 
 /// How a delivered, filtered or cancelled record ended.
@@ -203,6 +210,9 @@ pub enum Settlement {
 /// - When `settle` returns, flow control is released; `Done` and `Later` may be lost by a crash within
 ///   the next 50 ms (the record is then handed out again), `Dead` is durable when it returns.
 /// - A record that is `Later` is not handed out before it is due.
+/// - After an unclean stop of the host the first records that are due, as many as may have been in flight, are
+///   suspects: each is leased alone, and nothing else of the target until it is settled. So is, at any time,
+///   a record with a start that was counted. Its settlement is durable when `settle` returns.
 #[async_trait]
 pub trait Subscription: Send + Sync {
     /// Waits for the first record for at most `wait_ms`, then answers with what is ready (possibly
@@ -222,6 +232,23 @@ pub trait Subscription: Send + Sync {
     /// that hands out no order has no keys to park.
     fn park(&self, on: bool) {
         let _ = on;
+    }
+
+    /// How many records of this target are in flight at once, at most: so many of those that are due are
+    /// suspects after an unclean stop (I15). Said before the first lease and at every change of the policy; a
+    /// worker that never says it is handed out no suspects.
+    fn in_flight_max(&self, records: usize) {
+        let _ = records;
+    }
+
+    /// Makes durable that the attempt of a suspect begins; to be awaited before it runs. A start without an
+    /// end (its settlement) is counted at the next unclean stop, and only then. Of the records that were
+    /// counted before, one at a time is on its way in the whole host: it waits until the others have ended.
+    /// For a lease that is no suspect's nothing happens. `NotFound`: the lease has ended. `Unavailable`: it
+    /// cannot be written, and the record must not run.
+    async fn start(&self, token: LeaseToken) -> Result<()> {
+        let _ = token;
+        Ok(())
     }
 }
 

@@ -57,6 +57,7 @@ impl MemoryQueue {
             find: true,
             cancel: true,
             peek: true,
+            suspects: true,
             delay_ms_max: None,
             record_bytes_max: crate::limits::RECORD_BYTES_HARD_MAX as u64,
             batch_bytes_max: crate::limits::BATCH_BYTES_HARD_MAX as u64,
@@ -75,6 +76,15 @@ impl MemoryQueue {
     /// Ends all leases, as if the host had crashed and come back with everything saved.
     pub fn end_leases(&self) {
         self.shared.state.lock().end_leases();
+        self.shared.changed.notify_waiters();
+    }
+
+    /// As after an unclean stop of the host, with everything saved: all leases end, what may have been in
+    /// flight is suspect, and starts without an end count.
+    pub fn crash(&self) {
+        let (mut state, now) = self.state();
+        state.targets.values_mut().for_each(|progress| progress.crash(&now));
+        drop(state);
         self.shared.changed.notify_waiters();
     }
 
@@ -203,6 +213,26 @@ impl Subscription for MemorySubscription {
     fn park(&self, on: bool) {
         if let Some(progress) = self.shared.state().0.subscribed(&self.target) {
             progress.parking = on;
+        }
+    }
+
+    fn in_flight_max(&self, records: usize) {
+        if let Some(progress) = self.shared.state().0.subscribed(&self.target) {
+            progress.in_flight_max = records;
+        }
+    }
+
+    async fn start(&self, token: LeaseToken) -> Result<()> {
+        loop {
+            let mut changed = pin!(self.shared.changed.notified());
+            changed.as_mut().enable();
+            {
+                let (mut state, now) = self.shared.state();
+                if state.start(&self.target, token, &now)? {
+                    return Ok(());
+                }
+            }
+            changed.await;
         }
     }
 }

@@ -23,6 +23,7 @@ mod order;
 mod inspect;
 mod letters;
 mod reopen;
+mod suspects;
 
 /// What the suite needs of an implementation. Everything is called from one thread; futures are polled by
 /// the suite itself, with a `step` between two polls.
@@ -67,8 +68,10 @@ pub fn run(harness: &dyn Harness) {
 
 /// Every sentence there is.
 pub fn tests() -> Vec<Test> {
-    [append::TESTS, lease::TESTS, settle::TESTS, order::TESTS, inspect::TESTS, letters::TESTS, reopen::TESTS]
+    let reopened = [reopen::TESTS, suspects::TESTS];
+    [append::TESTS, lease::TESTS, settle::TESTS, order::TESTS, inspect::TESTS, letters::TESTS]
         .into_iter()
+        .chain(reopened)
         .flatten()
         .map(|test| Test { ..*test })
         .collect()

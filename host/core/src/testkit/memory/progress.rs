@@ -4,7 +4,7 @@
 
 use super::letters::Letter;
 use super::state::{Now, Numbers, Stored, next};
-use crate::attempt::{Attempt, VerdictKind};
+use crate::attempt::{Attempt, HOST_CRASH, VerdictKind};
 use crate::inspect::State as Seen;
 use crate::queue::{Accounting, Done, Lease, LeaseRequest, LeaseToken, Settlement, TargetStats};
 use bytes::Bytes;
@@ -38,6 +38,12 @@ pub struct Standing {
     pub number: u32,
     pub spent: u32,
     pub first_spent_at_ms: Option<u64>,
+    /// It may have been in flight at an unclean stop, and was not settled since.
+    pub suspect: bool,
+    /// Its attempt has begun with a start.
+    pub started_at_ms: Option<u64>,
+    /// Starts without an end at unclean stops.
+    pub crashes: u32,
 }
 
 /// One target's.
@@ -46,6 +52,8 @@ pub struct Progress {
     pub subscribed: bool,
     /// A dead letter parks its key.
     pub parking: bool,
+    /// Records that may be in flight at once.
+    pub in_flight_max: usize,
     pub records: BTreeMap<u64, Standing>,
     pub letters: BTreeMap<u64, Letter>,
     /// Offsets by place: everything that has one.
@@ -125,6 +133,33 @@ impl Progress {
         });
     }
 
+    /// An unclean stop: leases end, starts without an end count, and what may have been in flight is suspect.
+    pub fn crash(&mut self, now: &Now) {
+        self.end_leases(Duration::MAX);
+        for standing in self.records.values_mut() {
+            standing.suspect = false;
+            if standing.started_at_ms.take().is_some() && standing.is_pending() {
+                standing.crashes += 1;
+                standing.spent += 1;
+                standing.first_spent_at_ms.get_or_insert(now.ms);
+                standing.keep(Some(crashed(standing.number, now.ms)));
+            }
+        }
+        let mut left = self.in_flight_max;
+        for offset in self.order.values() {
+            let standing = self.records.get_mut(offset).expect("what has a place is a record");
+            if left > 0 && standing.is_free(now.ms) {
+                left -= 1;
+                standing.suspect = true;
+            }
+        }
+    }
+
+    /// The record of a lease that stands.
+    pub fn leased(&mut self, token: LeaseToken) -> Option<&mut Standing> {
+        self.leased.get(&token).and_then(|offset| self.records.get_mut(offset))
+    }
+
     pub fn extend(&mut self, tokens: &[LeaseToken], new: Duration) {
         for token in tokens {
             if let Some(standing) = self.leased.get(token).and_then(|offset| self.records.get_mut(offset))
@@ -157,6 +192,9 @@ impl Progress {
         numbers: &mut Numbers,
     ) -> Vec<Lease> {
         let (mut leases, mut bytes, mut keys) = (Vec::new(), 0, HashSet::new());
+        if self.leased.values().any(|offset| self.records[offset].is_suspect()) {
+            return leases;
+        }
         for offset in self.order.values() {
             if leases.len() == request.records_max {
                 break;
@@ -172,6 +210,10 @@ impl Progress {
             if bytes > request.bytes_max && !leases.is_empty() {
                 break;
             }
+            let suspect = standing.is_suspect() && !numbers.is_planted("suspects go together");
+            if suspect && !self.leased.is_empty() {
+                break;
+            }
             let token = LeaseToken(next(&mut numbers.token));
             let until = now.monotonic + Duration::from_millis(request.visibility_ms);
             if !numbers.is_planted("leases are not exclusive") {
@@ -181,7 +223,11 @@ impl Progress {
             let mut record = stored.record.clone();
             record.attempt = standing.number;
             let (spent, first_spent_at_ms) = (standing.spent, standing.first_spent_at_ms);
-            leases.push(Lease { token, record, spent, first_spent_at_ms });
+            let crashes = standing.crashes;
+            leases.push(Lease { token, record, spent, first_spent_at_ms, suspect, crashes });
+            if suspect {
+                break;
+            }
         }
         leases
     }
@@ -198,6 +244,8 @@ impl Progress {
     ) -> Option<u64> {
         let offset = self.leased.remove(&token)?;
         let standing = self.records.get_mut(&offset).expect("a lease is of a record");
+        standing.started_at_ms = None;
+        standing.suspect = false;
         match settlement {
             Settlement::Done { outcome, attempt } => {
                 standing.keep(attempt);
@@ -344,9 +392,25 @@ impl Progress {
     }
 }
 
+/// The attempt that a stop of the host has ended.
+fn crashed(number: u32, at_ms: u64) -> Attempt {
+    let message = "the host stopped while this attempt was on its way".to_owned();
+    Attempt { number, at_ms, verdict: VerdictKind::Retry, code: HOST_CRASH.to_owned(), message, digest: None }
+}
+
 impl Standing {
     pub fn is_pending(&self) -> bool {
         !matches!(self.stage, Stage::Finished(_) | Stage::Dead(_))
+    }
+
+    /// Is handed out alone.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect || self.crashes > 0
+    }
+
+    /// Has a start without an end, and not its first one.
+    pub fn is_counted_and_on_its_way(&self) -> bool {
+        self.crashes > 0 && self.started_at_ms.is_some() && matches!(self.stage, Stage::Leased { .. })
     }
 
     /// Can be leased.

@@ -225,6 +225,23 @@ impl State {
         self.tick(now);
     }
 
+    /// The attempt of a suspect begins. False: another one that was counted before is on its way.
+    pub fn start(&mut self, target: &TargetName, token: LeaseToken, now: &Now) -> Result<bool> {
+        let others = self.targets.iter().filter(|(name, _)| *name != target);
+        let busy = others.flat_map(|(_, progress)| progress.records.values()).any(Standing::is_counted_and_on_its_way);
+        let standing = self.targets.get_mut(target).and_then(|progress| progress.leased(token));
+        let Some(standing) = standing else {
+            return Err(Error::new(Kind::NotFound, "subscription.start", "the lease has ended"));
+        };
+        if busy && standing.crashes > 0 {
+            return Ok(false);
+        }
+        if standing.is_suspect() {
+            standing.started_at_ms = Some(now.ms);
+        }
+        Ok(true)
+    }
+
     /// A target has settled a record for good.
     pub fn settled(&mut self, offset: u64, target: &TargetName, now: &Now) {
         if let Some(stored) = self.records.get_mut(&offset) {
@@ -277,6 +294,9 @@ impl Standing {
             number: 1,
             spent: 0,
             first_spent_at_ms: None,
+            suspect: false,
+            started_at_ms: None,
+            crashes: 0,
         }
     }
 }

@@ -143,6 +143,7 @@ pub fn kinds() -> Kinds {
         find: false,
         cancel: false,
         peek: false,
+        suspects: false,
         delay_ms_max: Some(900_000),
         record_bytes_max: 262_144,
         batch_bytes_max: 262_144,
