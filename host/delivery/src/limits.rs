@@ -20,3 +20,6 @@ pub const SUSPECTS_MAX: usize = 10_000;
 pub const CONFIRMED_MAX: usize = 10_000;
 /// Probed records that are kept leased while the breaker is open, so that the next probe takes another one.
 pub const PROBED_MAX: usize = 64;
+/// Stops of the host that a record may have a part in before it is given up (I15): the one that made it a
+/// suspect, which nobody counted, and those that were counted.
+pub const HOST_CRASHES_MAX: u32 = 3;

@@ -10,8 +10,8 @@ use crate::observer::Ending;
 use crate::policy::Policy;
 use crate::retry::{self, Next, Spent};
 use std::time::Duration;
-use walhost_core::attempt::Exhausted;
-use walhost_core::queue::{Done, Settlement};
+use walhost_core::attempt::{Exhausted, HOST_CRASH};
+use walhost_core::queue::{Done, Lease, Settlement};
 use walhost_core::{Attempt, Blame, Digest, Failure, RecordId, VerdictKind};
 
 /// What was said of one record, by whichever of transform and target ended it.
@@ -195,6 +195,22 @@ pub fn plan(
         decide(moment, subject, answer, spends[place], holds, target_wait_ms, dice)
     };
     (subjects.iter().zip(answers).enumerate().map(decide).collect(), effects)
+}
+
+/// What becomes of a suspect that has taken the host down as often as it may: none while it may be tried.
+pub fn host_crash(lease: &Lease, now_ms: u64) -> Option<Decision> {
+    (lease.suspect && lease.crashes + 1 >= limits::HOST_CRASHES_MAX).then(|| {
+        let Failure { code, message, .. } = host_crash_failure();
+        let number = lease.record.attempt.saturating_sub(1).max(1);
+        dead(None, Some(Attempt { number, at_ms: now_ms, verdict: VerdictKind::Reject, code, message, digest: None }))
+    })
+}
+
+/// Why it is given up.
+pub fn host_crash_failure() -> Failure {
+    let times = limits::HOST_CRASHES_MAX;
+    let message = format!("the host stopped {times} times while this record was on its way to the target");
+    Failure::new(HOST_CRASH, &message, Blame::Record)
 }
 
 /// Tells breaker and memory of one answer. True when the answer spends an attempt.

@@ -19,6 +19,8 @@ pub struct TargetStatus {
     pub in_flight: usize,
     /// Records in those batches.
     pub in_flight_records: usize,
+    /// Of those: records that may be why the host had stopped uncleanly. They go one by one (I15).
+    pub suspects: usize,
     /// Batches that may be in flight at once.
     pub concurrency: usize,
     /// Of the pipeline that the next batch will run through.

@@ -4,6 +4,7 @@
 //! as people see it, and `why`. Pure.
 
 use crate::status::{PauseReason, TargetState, TargetStatus};
+use walhost_core::attempt::HOST_CRASH;
 use walhost_core::inspect::{State, TargetState as Standing};
 
 /// What is known of a target beside its records.
@@ -47,6 +48,9 @@ pub fn why(standing: &Standing, holder: Holder<'_>, time: &dyn Fn(u64) -> String
         State::Filtered => "left out by the transform".to_owned(),
         State::Cancelled => "cancelled".to_owned(),
         State::Dead => match last {
+            Some(last) if last.code == HOST_CRASH => {
+                format!("given up: {} ({HOST_CRASH}); redrive sends it again", last.message)
+            }
             Some(last) => {
                 format!("given up after attempt {} failed with {}; redrive sends it again", last.number, last.code)
             }
@@ -68,9 +72,15 @@ pub fn why(standing: &Standing, holder: Holder<'_>, time: &dyn Fn(u64) -> String
             Some((None, TargetState::Open { .. } | TargetState::Probing)) => {
                 held().unwrap_or_else(|| "the breaker is open".to_owned())
             }
+            _ if holder.status.is_some_and(|status| status.suspects > 0) => {
+                "at the target now, alone: the host had stopped uncleanly, and it may be why".to_owned()
+            }
             _ => "at the target now".to_owned(),
         },
         State::Ready => held().unwrap_or_else(|| match holder.status {
+            Some(status) if status.suspects > 0 => {
+                "ready; the host had stopped uncleanly, and what may be why goes one by one".to_owned()
+            }
             Some(status) if status.in_flight >= status.concurrency => {
                 format!("ready; all {} batches that may be at the target at once are", status.concurrency)
             }

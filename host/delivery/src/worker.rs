@@ -12,6 +12,7 @@ use walhost_core::{Clock, NamespaceName, Random, Subscription, TargetName, exec}
 
 mod run;
 mod flight;
+mod suspect;
 mod shared;
 mod report;
 #[cfg(test)]

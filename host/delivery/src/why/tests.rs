@@ -20,6 +20,7 @@ fn status(state: TargetState) -> TargetStatus {
         last_delivered_at_ms: None,
         in_flight: 0,
         in_flight_records: 0,
+        suspects: 0,
         concurrency: 16,
         generation: 1,
         alarm: None,
@@ -55,7 +56,11 @@ fn every_state_has_its_sentence() {
     limited.rate_limited = true;
     let mut alarmed = active.clone();
     alarmed.alarm = Some(SettleAlarm { since_ms: 3, error: "no dead letters".into(), batches: 1 });
+    let mut suspecting = active.clone();
+    (suspecting.in_flight, suspecting.suspects) = (1, 1);
     let table = [
+        (State::Ready, &suspecting, "the host had stopped uncleanly, and what may be why goes one by one"),
+        (State::InFlight, &suspecting, "at the target now, alone"),
         (State::Ready, &active, "ready; it goes with the next batch"),
         (State::Ready, &full, "all 16 batches"),
         (State::Ready, &limited, "rate"),
@@ -83,6 +88,15 @@ fn every_state_has_its_sentence() {
         let sentence = sentence(&standing(state), status);
         assert!(sentence.contains(part), "{state:?}, {:?}: {sentence}", status.state);
     }
+}
+
+#[test]
+fn i15_what_has_taken_the_host_down_says_so() {
+    let mut dead = standing(State::Dead);
+    dead.attempts[0].code = HOST_CRASH.to_owned();
+    dead.attempts[0].message = crate::plan::host_crash_failure().message;
+    let said = sentence(&dead, &status(TargetState::Active));
+    assert!(said.starts_with("given up: the host stopped 3 times while this record was on its way"), "{said}");
 }
 
 #[test]

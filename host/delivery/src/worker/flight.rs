@@ -4,6 +4,7 @@
 
 use super::run::give_back;
 use super::shared::{Confirmed, ConfirmedBy, Shared};
+use super::suspect;
 use crate::batch::{self, Ran};
 use crate::limits;
 use crate::observer::{BatchReport, Ending, RecordReport};
@@ -30,8 +31,11 @@ pub fn begin(shared: &Arc<Shared>, leases: Vec<Lease>, probe: bool) {
         control.memory.breaker.probe_began();
     }
     let delivered_before = control.memory.delivered;
+    let suspects = leases.iter().filter(|lease| lease.suspect).count();
+    control.suspects += suspects;
     drop(control);
-    let seat = Seat { shared: shared.clone(), records: leases.len(), unheard_probe: AtomicBool::new(probe) };
+    let unheard_probe = AtomicBool::new(probe);
+    let seat = Seat { shared: shared.clone(), records: leases.len(), suspects, unheard_probe };
     drop(exec::task(async move {
         let mut cancelled = seat.shared.cancelled.subscribe();
         tokio::select! {
@@ -47,6 +51,7 @@ pub fn begin(shared: &Arc<Shared>, leases: Vec<Lease>, probe: bool) {
 struct Seat {
     shared: Arc<Shared>,
     records: usize,
+    suspects: usize,
     /// A probe of which the breaker has not heard.
     unheard_probe: AtomicBool,
 }
@@ -56,6 +61,7 @@ impl Drop for Seat {
         let mut control = self.shared.control.lock();
         control.in_flight -= 1;
         control.in_flight_records -= self.records;
+        control.suspects -= self.suspects;
         if self.unheard_probe.load(Ordering::Relaxed) {
             control.memory.breaker.probe_was_void();
         }
@@ -69,17 +75,19 @@ impl Drop for Seat {
 struct Leased {
     token: LeaseToken,
     spent: Spent,
+    suspect: bool,
 }
 
 async fn fly(seat: &Seat, pipeline: &Pipeline, leases: Vec<Lease>, probe: bool, delivered_before: u64) {
     let shared = &seat.shared;
+    let Some(leases) = suspect::turn(shared, leases, pipeline.generation).await else { return };
     let (mut records, mut leased, mut tokens) = (Vec::new(), Vec::new(), Vec::new());
     records.reserve_exact(leases.len());
     leased.reserve_exact(leases.len());
     tokens.reserve_exact(leases.len());
     for lease in leases {
         let spent = Spent { attempts: lease.spent, first_at_ms: lease.first_spent_at_ms };
-        leased.push(Leased { token: lease.token, spent });
+        leased.push(Leased { token: lease.token, spent, suspect: lease.suspect });
         tokens.push(lease.token);
         records.push(lease.record);
     }
@@ -130,7 +138,7 @@ async fn fly(seat: &Seat, pipeline: &Pipeline, leases: Vec<Lease>, probe: bool, 
 }
 
 /// Extends the leases until the future has ended.
-async fn keeping_leases<T>(shared: &Shared, tokens: &[LeaseToken], future: impl Future<Output = T>) -> T {
+pub async fn keeping_leases<T>(shared: &Shared, tokens: &[LeaseToken], future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     loop {
         let beat = Duration::from_millis(limits::VISIBILITY_MS / limits::HEARTBEATS_PER_VISIBILITY);
@@ -195,7 +203,7 @@ fn take_effect(shared: &Shared, effects: Effects, now_ms: u64) {
     shared.changed.notify_one();
 }
 
-/// Settles until the queue has taken it (I16). Dead letters go last and by themselves: when they cannot be
+/// Settles all (I16). Dead letters go last and by themselves: when they cannot be
 /// written, the rest of the batch is settled all the same.
 async fn settle(
     shared: &Arc<Shared>,
@@ -206,6 +214,9 @@ async fn settle(
     probe: bool,
 ) {
     if probe && decisions[0].ending == Ending::Held {
+        if leased[0].suspect {
+            return put_behind(shared, &leased[0], &decisions[0], tokens).await;
+        }
         return keep_probed(shared, &records[0], &leased[0]).await;
     }
     let is_dead = |decision: &Decision| matches!(decision.ending, Ending::Dead(_));
@@ -219,7 +230,8 @@ async fn settle(
     }
 }
 
-async fn settle_until_taken(shared: &Shared, settlements: impl Fn() -> Vec<(LeaseToken, Settlement)>) {
+/// Settles until the queue has taken it (I16).
+pub async fn settle_until_taken(shared: &Shared, settlements: impl Fn() -> Vec<(LeaseToken, Settlement)>) {
     let mut alarmed = None;
     let mut wait_ms = limits::SETTLE_RETRY_MS;
     loop {
@@ -262,6 +274,17 @@ impl Drop for Alarm<'_> {
     }
 }
 
+/// A suspect that was probed in vain cannot keep its lease, or nothing else would be handed out: it waits until
+/// the next probe has begun, with another record.
+async fn put_behind(shared: &Arc<Shared>, leased: &Leased, decision: &Decision, tokens: &[LeaseToken]) {
+    let next_probe = shared.control.lock().memory.breaker.opened().map(|(_, _, next_probe)| next_probe);
+    let wait = next_probe.map_or(Duration::ZERO, |next_probe| next_probe.saturating_sub(shared.clock.monotonic()));
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    let due_ms = decision.due_ms.max(shared.clock.now_ms().saturating_add(wait_ms));
+    let settlements = || vec![(leased.token, Settlement::Later { due_ms, spent: None })];
+    keeping_leases(shared, tokens, settle_until_taken(shared, settlements)).await;
+}
+
 /// A probe that was not delivered keeps its lease, so that the next one takes another record.
 async fn keep_probed(shared: &Arc<Shared>, record: &Record, leased: &Leased) {
     let lease = Lease {
@@ -269,6 +292,8 @@ async fn keep_probed(shared: &Arc<Shared>, record: &Record, leased: &Leased) {
         record: record.clone(),
         spent: leased.spent.attempts,
         first_spent_at_ms: leased.spent.first_at_ms,
+        suspect: false,
+        crashes: 0,
     };
     shared.subscription.extend(&[lease.token], limits::VISIBILITY_MS);
     let oldest = {

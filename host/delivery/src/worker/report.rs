@@ -50,6 +50,7 @@ impl Shared {
             last_delivered_at_ms: control.last_delivered_at_ms,
             in_flight: control.in_flight,
             in_flight_records: control.in_flight_records,
+            suspects: control.suspects,
             concurrency: self.policy.load().concurrency.max(1),
             generation: pipeline.generation,
             alarm: control.alarm.clone(),

@@ -106,7 +106,7 @@ async fn arrived(shared: &Arc<Shared>, leases: Result<Vec<Lease>>) {
             if leases.is_empty() {
                 return;
             }
-            if !probe {
+            if !probe && !leases.iter().any(|lease| lease.suspect) {
                 linger(shared, &mut leases, records_max).await;
             }
             let rest = leases.split_off(records_max.min(leases.len()));

@@ -68,6 +68,8 @@ pub struct Control {
     pub last_delivered_at_ms: Option<u64>,
     pub in_flight: usize,
     pub in_flight_records: usize,
+    /// Of those records: suspects of an unclean stop.
+    pub suspects: usize,
     pub alarm: Option<SettleAlarm>,
 }
 
@@ -106,9 +108,10 @@ impl Shared {
             last_delivered_at_ms: None,
             in_flight: 0,
             in_flight_records: 0,
+            suspects: 0,
             alarm: None,
         };
-        spec.subscription.park(spec.policy.retry.on_exhausted == OnExhausted::Park);
+        tell(&*spec.subscription, &spec.policy);
         Arc::new(Shared {
             namespace: spec.namespace,
             target: spec.target,
@@ -175,7 +178,7 @@ impl Shared {
     }
 
     pub fn configure(&self, policy: Policy) {
-        self.subscription.park(policy.retry.on_exhausted == OnExhausted::Park);
+        tell(&*self.subscription, &policy);
         self.policy.store(Arc::new(policy));
         self.changed.notify_one();
     }
@@ -227,6 +230,12 @@ impl Shared {
         self.cancelled.send_replace(true);
         self.changed.notify_one();
     }
+}
+
+/// What a queue must know of the rules.
+fn tell(subscription: &dyn Subscription, policy: &Policy) {
+    subscription.park(policy.retry.on_exhausted == OnExhausted::Park);
+    subscription.in_flight_max(policy.concurrency.max(1).saturating_mul(policy.batch.records.max(1)));
 }
 
 /// The outputs that one generation has confirmed.

@@ -16,6 +16,7 @@ use walhost_core::{BatchBuilder, Digest, Error, Failure, Inspect, RecordId, Targ
 mod attempts;
 mod batches;
 mod control;
+mod suspects;
 mod sim;
 
 /// What the observer heard.
