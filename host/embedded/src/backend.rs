@@ -2,10 +2,12 @@
 //!
 //! In: options, namespaces as the catalogue names them. Out: their queues; metrics; orphans.
 
+use crate::alone::Alone;
 use crate::cache::Cache;
 use crate::cleaner::{Cleaned, Cleaner};
 use crate::commit::Keeper;
 use crate::frame::fact::Fact;
+use crate::idempotency::tend::RunFiles;
 use crate::keep::{Generations, tidy};
 use crate::limits;
 use crate::queue::{EmbeddedQueue, durability};
@@ -93,7 +95,8 @@ pub struct OpenReport {
     pub damage: Vec<String>,
     /// Frames of the torn tail that were cut.
     pub torn_frames: u64,
-    /// Whether the process before has ended in order; true for a new directory.
+    /// Whether the process before has ended in order; true for a new directory. If not, what may have been in
+    /// flight is suspect (I15).
     pub clean: bool,
 }
 
@@ -249,9 +252,12 @@ impl Embedded {
         log_options.min_free_bytes = options.min_free_bytes;
         log_options.progress = options.progress.clone();
         let opened = Log::<Keeper>::open(Arc::clone(&disk), &options.dir.join("wal"), log_options, &mut recovery)?;
-        let lost = recovery.finish();
+        let (clean, lost) = (opened.clean, recovery.finish());
+        let keys = options.dir.join("keys");
+        let run_files =
+            RunFiles::open(&*disk, keys, opened.epoch, clock.now_ms(), &mut recovery.views, &mut recovery.damage)?;
         let damage = std::mem::take(&mut recovery.damage);
-        let report = OpenReport { lost, damage, torn_frames: opened.torn_frames, clean: opened.clean };
+        let report = OpenReport { lost, damage, torn_frames: opened.torn_frames, clean };
         for damage in &report.damage {
             tracing::error!(damage, "the log is damaged");
         }
@@ -273,12 +279,22 @@ impl Embedded {
             applied: AtomicU64::new(recovery.last),
             unsaved: Mutex::new(Unsaved::default()),
             index: Index::new(),
+            run_files,
+            alone: Alone::default(),
             closed: AtomicBool::new(false),
             #[cfg(any(test, feature = "planted"))]
             planted: options.planted,
         });
         let all = recovery.views.into_iter().map(|(number, view)| (number, Namespace::new(Arc::clone(&shared), view)));
         let registry = Registry { all: all.collect(), open: BTreeMap::new(), next_view: recovery.next_view };
+        if !clean {
+            tracing::info!("the last stop was not clean: what may have been in flight goes one by one");
+        }
+        for namespace in registry.all.values() {
+            let mut view = namespace.view.lock();
+            let facts = view.after_stop(clean, shared.clock.now_ms());
+            shared.apply_lazily(namespace, &mut view, facts)?;
+        }
         let embedded = Embedded {
             shared,
             registry: Mutex::new(registry),
@@ -428,6 +444,7 @@ impl Embedded {
             find: true,
             cancel: true,
             peek: true,
+            suspects: true,
             delay_ms_max: None,
             record_bytes_max: RECORD_BYTES_HARD_MAX as u64,
             batch_bytes_max: BATCH_BYTES_HARD_MAX as u64,
@@ -523,6 +540,7 @@ impl QueueBackend for Embedded {
         }
         known.closed.store(true, Ordering::Release);
         known.wake();
+        self.shared.run_files.forget(known.number, &known.view.lock().keys, self.shared.clock.now_ms());
         let mut registry = self.registry.lock();
         registry.all.remove(&known.number);
         registry.open.remove(namespace);

@@ -106,7 +106,7 @@ impl Ticket {
                 view.reserved_bytes = view.reserved_bytes.saturating_sub(reserved_bytes);
                 view.skip(landed.first_offset, landed.count);
                 if let Some(mark) = &meta.idempotency {
-                    view.keys.give_up(mark);
+                    view.keys.give_up(&mark.key);
                 }
                 (Some(waiter), None)
             }

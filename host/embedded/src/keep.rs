@@ -5,6 +5,7 @@
 
 use crate::commit::Ticket;
 use crate::extents::SLICE_CHUNKS;
+use crate::idempotency::tend::tend;
 use crate::letters::expire;
 use crate::limits;
 use crate::shared::{Namespace, Shared};
@@ -69,8 +70,12 @@ impl Generations {
         } else {
             self.before = self.last.replace((as_of, clear));
         }
+        if !again {
+            shared.run_files.snapshot_written(&*shared.disk);
+        }
         self.segment = segments.last().map_or(0, |segment| segment.segment);
-        if (again || self.before.is_none()) && segments.iter().any(|segment| segment.sealed) {
+        let files_wait = shared.run_files.waits(shared.clock.now_ms());
+        if (again || self.before.is_none()) && (files_wait || segments.iter().any(|segment| segment.sealed)) {
             move_on(shared, namespaces);
         }
         Ok(())
@@ -83,6 +88,7 @@ impl Generations {
         let waits = self.before.is_none() && segments.iter().any(|segment| segment.sealed);
         let finished = segments.last().is_some_and(|segment| segment.segment != self.segment);
         let since = shared.log.stats().bytes.saturating_sub(self.written.1);
+        let waits = waits || shared.run_files.waits(shared.clock.now_ms());
         self.last.is_none() || waits || finished && since >= limits::SNAPSHOT_SPACING * self.written.0
     }
 
@@ -140,6 +146,7 @@ fn move_on(shared: &Shared, namespaces: &[Arc<Namespace>]) {
 
 /// Lets go of what has outlived its time.
 pub(crate) fn tidy(shared: &Shared, namespaces: &[Arc<Namespace>]) {
+    tend(shared, namespaces);
     let now_ms = shared.clock.now_ms();
     let mut index_bytes = 0;
     for namespace in namespaces {
@@ -149,7 +156,6 @@ pub(crate) fn tidy(shared: &Shared, namespaces: &[Arc<Namespace>]) {
         crate::moves::round(namespace);
         let mut view = namespace.view.lock();
         if let Some(policy) = view.policy.clone() {
-            view.keys.expire(now_ms, policy.idempotency_window_ms);
             view.history.expire(now_ms.saturating_sub(policy.history_ms));
         }
         index_bytes += view.memory_bytes();

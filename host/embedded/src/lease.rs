@@ -41,6 +41,8 @@ pub(crate) struct Picked {
     number: u32,
     spent: u32,
     first_spent_at_ms: Option<u64>,
+    suspect: bool,
+    crashes: u32,
 }
 
 /// A frame in memory, with what is needed to make records of it.
@@ -155,6 +157,8 @@ impl Pass {
                 record,
                 spent: picked.spent,
                 first_spent_at_ms: picked.first_spent_at_ms,
+                suspect: picked.suspect,
+                crashes: picked.crashes,
             });
         }
         (leases, damaged)
@@ -195,6 +199,9 @@ impl Walk<'_> {
         // The frame that the last record was in, with its number among those of the pass.
         let mut current: Option<usize> = None;
         let ordered = self.view.policy.as_ref().is_some_and(|policy| policy.ordered);
+        if self.view.targets[usize::from(self.target)].waits_for_suspect() {
+            return pass;
+        }
         while pass.picked.len() < self.request.records_max.max(1) {
             let Some(next) = self.next(ordered, current.map(|at| &pass.frames[at].extent)) else { break };
             if looked_at == limits::PASS_RECORDS_MAX {
@@ -203,6 +210,10 @@ impl Walk<'_> {
             }
             looked_at += 1;
             let (Next::Ready(offset) | Next::Fresh(offset) | Next::Waiting(offset)) = next;
+            let alone = self.goes_alone(next);
+            if alone && self.view.targets[usize::from(self.target)].is_leased() {
+                break;
+            }
             let at = match current.filter(|at| pass.frames[*at].holds(offset)) {
                 Some(at) => at,
                 None => {
@@ -251,7 +262,13 @@ impl Walk<'_> {
             if self.consume(next, ordered.then_some(hash).flatten()) {
                 bytes += record_bytes;
                 let class = Class::of(frame.extent.first_sequence);
-                pass.picked.push(self.lease(offset, at, returned, class, hash));
+                let mut picked = self.lease(offset, at, returned, class, hash);
+                if alone {
+                    self.mark_alone(&mut picked);
+                    pass.picked.push(picked);
+                    break;
+                }
+                pass.picked.push(picked);
             }
         }
         self.follow(&mut pass);
@@ -357,7 +374,30 @@ impl Walk<'_> {
             number: tried.map_or(0, |tried| tried.number),
             spent: tried.map_or(0, |tried| tried.spent),
             first_spent_at_ms: tried.and_then(|tried| tried.first_spent_at_ms),
+            suspect: false,
+            crashes: 0,
         }
+    }
+
+    /// Whether the next record is handed out alone (I15).
+    fn goes_alone(&mut self, next: Next) -> bool {
+        let Some(progress) = self.view.progress(self.target).filter(|one| !one.suspects.is_quiet()) else {
+            return false;
+        };
+        match next {
+            Next::Waiting(_) => false,
+            Next::Ready(offset) => progress.suspects.goes_alone(offset, false),
+            Next::Fresh(offset) => progress.suspects.goes_alone(offset, true),
+        }
+    }
+
+    fn mark_alone(&mut self, picked: &mut Picked) {
+        let progress = self.view.progress(self.target).expect("it was there when the walk began");
+        if let Some(leased) = progress.leases.get_mut(&picked.token) {
+            leased.alone = true;
+        }
+        let suspicion = progress.suspects.suspicion(picked.offset);
+        (picked.suspect, picked.crashes) = (suspicion.is_some(), suspicion.unwrap_or(0));
     }
 
     /// An offset without a frame: nothing will ever be there.

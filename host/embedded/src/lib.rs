@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod limits;
+mod alone;
 mod cache;
 mod cleaner;
 mod codec;
@@ -27,6 +28,8 @@ mod runs;
 mod shared;
 mod snapshot;
 mod spread;
+mod suspects;
+mod survey;
 mod subscription;
 mod view;
 
@@ -39,3 +42,5 @@ pub use backend::Planted;
 pub use backend::{Embedded, EmbeddedConfig, EmbeddedOptions, OpenReport, Orphan, Space, Steps};
 pub use cleaner::Cleaned;
 pub use frame::describe::describe;
+pub use idempotency::examine::RunReport;
+pub use survey::{NamespaceReport, Survey, TargetReport};

@@ -38,6 +38,19 @@ pub const MOVE_ROUND_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Records with attempts in memory of which those that were moved into the active segment stay: they pin nothing
 /// there, and moving them at each retry would write them over and over.
 pub const TRIED_KEPT_MAX: usize = if cfg!(test) { 4 } else { 4_096 };
+/// Recent idempotency keys of one namespace that make a run: a few of its blocks.
+pub const KEYS_AT_ONCE: usize = if cfg!(test) { 32 } else { 4_096 };
+/// Recent idempotency keys of all namespaces: some 30 MB. Beyond it, runs are made of fewer keys.
+pub const KEYS_RECENT_MAX: usize = if cfg!(test) { 512 } else { 262_144 };
+/// Then so many make a run: a file must be worth its name.
+pub const KEYS_AT_LEAST: usize = if cfg!(test) { 8 } else { 256 };
+/// Runs of about one size, in keys, that become one; each size is so many times the one before.
+pub const RUNS_ALIKE_MAX: usize = 4;
+/// How long a file that nobody refers to waits for the snapshots that others cause, in milliseconds; then they
+/// are taken for it.
+pub const RUN_LINGERS_MS: u64 = if cfg!(test) { 1 } else { 60_000 };
+/// Keys of a run that is not made larger: merging holds the housekeeper up for so long.
+pub const RUN_KEYS_MAX: u64 = 1 << 20;
 /// Records that follow a parked key into the dead letters in one pass: one frame's worth.
 pub const PARKED_AT_ONCE_MAX: usize = 1_000;
 /// Dead letters looked at under one lock: a page of a list, a round of expiry. Ingest waits for that long.
@@ -83,6 +96,9 @@ pub const PASS_RECORDS_MAX: usize = 4_096;
 /// Longest sleep of a waiting lease while something is scheduled, in milliseconds: a time of day that is
 /// set forward is noticed within it (I20).
 pub const DUE_CHECK_MS: u64 = 500;
+/// How often a counted suspect that waits for another one looks whether that one's lease has ended, in
+/// milliseconds: a lease that runs out tells nobody.
+pub const ALONE_CHECK_MS: u64 = 1_000;
 /// How often the housekeeper looks for dead letters to expire, keys to forget and segments to give back,
 /// in milliseconds.
 pub const HOUSEKEEPING_MS: u64 = 1_000;

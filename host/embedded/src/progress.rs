@@ -21,6 +21,7 @@ use crate::frame::fact::Spent;
 use crate::limits::{MOVE_WAIT_MS, PLACE_BYTES, TRIED_BYTES};
 use crate::runs::Runs;
 use crate::spread::{SpreadMap, StillMap};
+use crate::suspects::Suspects;
 use std::collections::{BTreeSet, VecDeque};
 use walhost_core::TargetName;
 use walhost_core::inspect::State;
@@ -82,6 +83,8 @@ pub(crate) struct Leased {
     pub following: bool,
     /// Hash of the record's key; none without one.
     pub key_hash: Option<u64>,
+    /// Nothing else of the target is handed out meanwhile (I15).
+    pub alone: bool,
 }
 
 /// Progress of one target.
@@ -129,6 +132,7 @@ pub(crate) struct Progress {
     /// The time of day and the monotonic time that it has seen last.
     seen_ms: u64,
     monotonic_ms: u64,
+    pub suspects: Suspects,
 }
 
 impl Progress {
@@ -161,6 +165,7 @@ impl Progress {
             long: Vec::new(),
             seen_ms: 0,
             monotonic_ms: 0,
+            suspects: Suspects::default(),
         }
     }
 
@@ -197,6 +202,7 @@ impl Progress {
             return None;
         }
         self.counters.pending = self.counters.pending.saturating_sub(1);
+        self.suspects.forget(offset);
         let follows = self.unwait(offset, kept).is_some_and(|leased| leased.following);
         match parks {
             Some(hash) => self.close_key(hash, offset, follows),
@@ -257,6 +263,7 @@ impl Progress {
         if self.settled.contains(offset) {
             return false;
         }
+        self.suspects.end(offset);
         let stale = self.is_stale(offset, change);
         if stale && !self.tried.contains_key(&offset) {
             return true;
@@ -357,7 +364,7 @@ impl Progress {
     pub(crate) fn lease(&mut self, (offset, origin): (u64, u64), until_ms: u64, key_hash: Option<u64>) -> u64 {
         let token = self.next_token;
         self.next_token += 1;
-        let leased = Leased { offset, origin, until_ms, settling: false, following: false, key_hash };
+        let leased = Leased { offset, origin, until_ms, settling: false, following: false, key_hash, alone: false };
         self.leases.insert(token, leased);
         self.leased.insert(offset, token);
         if self.expiry.count() > 2 * self.leases.len() + EXPIRY_SLACK {
@@ -396,6 +403,17 @@ impl Progress {
                 && (self.ready.contains(&offset)
                     || self.leased.contains_key(&offset)
                     || self.held.contains_key(&offset))
+    }
+
+    /// True when a record that goes alone is handed out: nothing else is until it is settled.
+    pub(crate) fn waits_for_suspect(&self) -> bool {
+        // One that goes alone is the only one: a glance at more than one lease is never needed.
+        self.leases.len() == 1 && self.leases.values().any(|leased| leased.alone)
+    }
+
+    /// Something is handed out.
+    pub(crate) fn is_leased(&self) -> bool {
+        !self.leases.is_empty()
     }
 
     /// Where an open record stands, and when it is due as far as that is known here.

@@ -7,7 +7,8 @@ use crate::extents::Extent;
 use crate::frame::ALL_TARGETS;
 use crate::frame::append::{Delay, Meta, Stored, encode};
 use crate::frame::fact::Fact;
-use crate::idempotency::{Answer, First};
+use crate::idempotency::First;
+use crate::idempotency::claim::Asked;
 use crate::identity::Identity;
 use crate::limits;
 use crate::shared::{Namespace, durable, refused};
@@ -30,11 +31,8 @@ pub(crate) struct EmbeddedQueue {
     pub control: tokio::sync::Mutex<()>,
 }
 
-/// An append that is there already, or on its way.
-enum Begun {
-    There(Appended),
-    OnItsWay(Appended, oneshot::Receiver<Result<(), Failure>>),
-}
+/// An append that is on its way: its receipt, and who tells when it is durable.
+type Begun = (Appended, oneshot::Receiver<std::result::Result<(), Failure>>);
 
 pub(crate) fn closed(operation: &'static str) -> Error {
     Error::new(Kind::Closed, operation, "the queue is closed")
@@ -101,9 +99,7 @@ impl EmbeddedQueue {
         if let Some(name) = batch.target.as_ref().filter(|name| view.target(name) != Some(only)) {
             return Err(unknown(name));
         }
-        if let Some(first) = self.admit(&mut view, batch, bytes, now_ms)? {
-            return Ok(Begun::There(self.receipt(view, first, true)));
-        }
+        self.admit(&view, batch, bytes, now_ms)?;
         let first_sequence = match delay {
             None => now_us.max(view.last_sequence + 1),
             Some(delay) => delay.due_ms.saturating_mul(1_000),
@@ -121,20 +117,15 @@ impl EmbeddedQueue {
         };
         let namespace = Arc::clone(&self.namespace);
         let ticket = Ticket::Append { namespace, landed, meta, stored, reserved_bytes: bytes, waiter };
-        if let Err((why, _)) = shared.log.submit_summed(draft, sum, ticket) {
-            if let Some(mark) = &batch.idempotency {
-                view.keys.give_up(mark);
-            }
-            return Err(refused(OPERATION, why));
-        }
+        shared.log.submit_summed(draft, sum, ticket).map_err(|(why, _)| refused(OPERATION, why))?;
         view.given(&landed, delay.is_some());
         view.reserved_bytes += bytes;
         let first = First { first_offset: landed.first_offset, count, epoch: shared.epoch };
-        Ok(Begun::OnItsWay(self.receipt(view, first, false), answer))
+        Ok((self.receipt(view, first, false), answer))
     }
 
-    /// Quota and idempotency. Answers with the first append when the batch is there already.
-    fn admit(&self, view: &mut View, batch: &RecordBatch, bytes: u64, now_ms: u64) -> Result<Option<First>> {
+    /// The quotas: of idempotency keys, this one included, and of bytes.
+    fn admit(&self, view: &View, batch: &RecordBatch, bytes: u64, now_ms: u64) -> Result<()> {
         const OPERATION: &str = "queue.append";
         let taken_bytes = view.quota_bytes();
         let View { policy, keys, .. } = view;
@@ -144,30 +135,14 @@ impl EmbeddedQueue {
             let detail = "what is known of open records and dead letters takes as much memory as the host may use";
             return refused(Kind::Overloaded, detail);
         }
-        if let Some(mark) = &batch.idempotency {
-            match keys.begin(mark, now_ms, policy.idempotency_window_ms, policy.idempotency_keys_max) {
-                Answer::Begin => {}
-                Answer::Known(first) => return Ok(Some(first)),
-                Answer::InFlight => {
-                    let detail = "the first request with this idempotency key has no answer so far";
-                    return refused(Kind::IdempotencyInFlight, detail);
-                }
-                Answer::Mismatch => {
-                    return refused(Kind::IdempotencyMismatch, "this idempotency key was used with other content");
-                }
-                Answer::Full => {
-                    let detail = "the namespace remembers as many idempotency keys as it may";
-                    return refused(Kind::QuotaExceeded, detail);
-                }
-            }
+        let fits = || keys.fit(now_ms, policy.idempotency_window_ms, policy.idempotency_keys_max);
+        if batch.idempotency.is_some() && !fits() {
+            return refused(Kind::QuotaExceeded, "the namespace remembers as many idempotency keys as it may");
         }
         if taken_bytes + bytes > policy.backlog_bytes_max {
-            if let Some(mark) = &batch.idempotency {
-                keys.give_up(mark);
-            }
             return refused(Kind::QuotaExceeded, "the namespace's backlog is full, its dead letters included");
         }
-        Ok(None)
+        Ok(())
     }
 
     /// When the oldest record that could be leased now became due.
@@ -195,10 +170,18 @@ impl Queue for EmbeddedQueue {
     }
 
     async fn append(&self, batch: RecordBatch) -> Result<Appended> {
-        match self.begin(&batch)? {
-            Begun::There(appended) => Ok(appended),
-            Begun::OnItsWay(appended, answer) => durable("queue.append", answer).await.map(|()| appended),
+        let claim = match &batch.idempotency {
+            None => None,
+            Some(mark) => match self.ask(mark).await? {
+                Asked::There(first) => return Ok(self.receipt(self.namespace.view.lock(), first, true)),
+                Asked::Ours(claim) => Some(claim),
+            },
+        };
+        let (appended, answer) = self.begin(&batch)?;
+        if let Some(claim) = claim {
+            claim.hand_over();
         }
+        durable("queue.append", answer).await.map(|()| appended)
     }
 
     async fn subscribe(&self, target: &TargetName, from: From) -> Result<Arc<dyn Subscription>> {

@@ -6,6 +6,7 @@
 use crate::frame::append::{Meta, Stored};
 use crate::frame::fact::Fact;
 use crate::frame::{self, AGAIN, ALL_TARGETS, APPEND, APPEND_DELAYED, APPEND_WITH, DEAD, FACTS};
+use crate::survey::name_lost;
 use crate::view::{Landed, View};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
@@ -25,6 +26,8 @@ pub(crate) struct Recovery {
     gone: HashSet<u32>,
     /// Frames whose meaning was lost with their body, and damage as the log tells it.
     pub damage: Vec<String>,
+    /// Heads of lost frames.
+    lost: Vec<FrameHead>,
 }
 
 impl Recovery {
@@ -80,7 +83,19 @@ impl Recovery {
     pub(crate) fn finish(&mut self) -> u64 {
         // A fact about a namespace that was removed makes it again, without a name and with nothing in it.
         self.views.retain(|_, view| view.name.is_some() || view.next_offset > 0 || view.next_dead > 0);
-        self.views.values_mut().map(View::finish_replay).sum()
+        let mut lost = 0;
+        for view in self.views.values_mut() {
+            let records = view.finish_replay();
+            if records > 0 {
+                let name = view.name.as_ref().map_or("?", |name| name.as_str());
+                self.damage
+                    .push(format!("namespace {name} (view {}): {records} records lost, over all targets", view.number));
+            }
+            lost += records;
+        }
+        // By name, when everybody's name is known (I6).
+        self.damage.extend(self.lost.iter().map(|head| name_lost(&self.views, head)));
+        lost
     }
 }
 
@@ -149,5 +164,6 @@ impl Replay for Recovery {
 
     fn lost(&mut self, damage: &Damage) {
         self.damage.push(damage.to_string());
+        self.lost.extend(&damage.heads);
     }
 }

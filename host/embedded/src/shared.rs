@@ -2,6 +2,7 @@
 //!
 //! In: drafts. Out: submitted frames; frames read back.
 
+use crate::alone::Alone;
 use crate::cache::Cache;
 use crate::codec::Writer;
 use crate::commit::{Keeper, Ticket, Waiter, classify};
@@ -9,6 +10,7 @@ use crate::extents::Extent;
 use crate::frame;
 use crate::frame::append::Stored;
 use crate::frame::fact::Fact;
+use crate::idempotency::tend::RunFiles;
 use crate::limits;
 use crate::view::View;
 use bytes::Bytes;
@@ -42,6 +44,9 @@ pub(crate) struct Shared {
     pub applied: AtomicU64,
     pub unsaved: Mutex<Unsaved>,
     pub index: Index,
+    pub run_files: RunFiles,
+    /// Which counted suspect is on its way.
+    pub alone: Alone,
     pub closed: AtomicBool,
     #[cfg(any(test, feature = "planted"))]
     pub planted: Option<crate::Planted>,

@@ -12,6 +12,7 @@ mod held;
 mod history;
 mod keys;
 mod moved;
+mod suspects;
 mod targets;
 
 use crate::codec::{Reader, Writer, corrupt};
@@ -39,7 +40,7 @@ pub(crate) struct Section {
 }
 
 /// All of them, in the order in which they are written and read.
-static SECTIONS: [Section; 8] = [
+static SECTIONS: [Section; 9] = [
     about::SECTION,
     targets::SECTION,
     extents::SECTION,
@@ -48,6 +49,7 @@ static SECTIONS: [Section; 8] = [
     dead::SECTION,
     keys::SECTION,
     history::SECTION,
+    suspects::SECTION,
 ];
 
 /// The first part: the layout, and the next number of a view.

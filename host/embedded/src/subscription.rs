@@ -33,7 +33,7 @@ pub(crate) struct TargetSubscription {
     pub target: u16,
 }
 
-fn monotonic_ms(namespace: &Namespace) -> u64 {
+pub(crate) fn monotonic_ms(namespace: &Namespace) -> u64 {
     u64::try_from(namespace.shared.clock.monotonic().as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -42,7 +42,7 @@ fn closed(operation: &'static str) -> Error {
 }
 
 impl TargetSubscription {
-    fn check_open(&self, view: &View, operation: &'static str) -> Result<()> {
+    pub(crate) fn check_open(&self, view: &View, operation: &'static str) -> Result<()> {
         let ended = view.removed || view.targets.get(usize::from(self.target)).is_none_or(|target| target.ended);
         if ended || self.namespace.closed.load(Ordering::Acquire) { Err(closed(operation)) } else { Ok(()) }
     }
@@ -405,6 +405,7 @@ impl Subscription for TargetSubscription {
         let now_ms = shared.clock.now_ms();
         let claim = if settlements.iter().any(|(_, settlement)| matches!(settlement, Settlement::Dead { .. })) {
             let claim = Claim::new(self, &settlements)?;
+            self.pass_suspects(&mut self.namespace.view.lock(), &settlements);
             let mut seen = HashSet::new();
             let mut dead = Vec::new();
             for (token, settlement) in &settlements {
@@ -420,18 +421,31 @@ impl Subscription for TargetSubscription {
         } else {
             None
         };
-        let mut view = self.namespace.view.lock();
-        if let Some(progress) = view.progress(self.target) {
-            progress.advance(now_ms, monotonic_ms(&self.namespace));
-        }
-        let facts = self.facts(&view, settlements, claim.as_ref().map(|claim| &claim.tokens), now_ms);
-        let later = facts.iter().any(|fact| matches!(fact, Fact::Later { .. }));
-        let settled = shared.apply_lazily(&self.namespace, &mut view, facts);
-        // A key that is free again, or a record that is due sooner than others, is for whoever waits; that
-        // others are done is not.
-        let wakes = later || claim.is_some() || view.progress(self.target).is_some_and(|one| !one.ready.is_empty());
-        drop(view);
+        let claimed = claim.is_some();
+        let (settled, answer, suspects, tokens, wakes) = {
+            let mut view = self.namespace.view.lock();
+            if let Some(progress) = view.progress(self.target) {
+                progress.advance(now_ms, monotonic_ms(&self.namespace));
+            }
+            let suspects = self.pass_suspects(&mut view, &settlements);
+            let all = if suspects || claimed { &settlements[..] } else { &[] };
+            let tokens: Vec<LeaseToken> = all.iter().map(|(token, _)| *token).collect();
+            let facts = self.facts(&view, settlements, claim.as_ref().map(|claim| &claim.tokens), now_ms);
+            let later = facts.iter().any(|fact| matches!(fact, Fact::Later { .. }));
+            let (settled, answer) = self.apply(&mut view, facts, suspects);
+            // A key that is free again, or a record that is due sooner than others, is for whoever waits; that
+            // others are done is not.
+            let ready = view.progress(self.target).is_some_and(|one| !one.ready.is_empty());
+            (settled, answer, suspects, tokens, later || suspects || claimed || ready)
+        };
         drop(claim);
+        if let Some(answer) = answer {
+            // Refused by the disk: it waits in memory like any other settlement.
+            drop(answer.await);
+        }
+        if suspects || claimed {
+            shared.alone.end(self.namespace.number, self.target, &tokens);
+        }
         if wakes {
             self.namespace.wake();
         }
@@ -442,5 +456,15 @@ impl Subscription for TargetSubscription {
         if let Some(progress) = self.namespace.view.lock().progress(self.target) {
             progress.parking = on;
         }
+    }
+
+    fn in_flight_max(&self, records: usize) {
+        if let Some(progress) = self.namespace.view.lock().progress(self.target) {
+            progress.suspects.set_in_flight_max(records as u64);
+        }
+    }
+
+    async fn start(&self, token: LeaseToken) -> Result<()> {
+        self.begin(token).await
     }
 }

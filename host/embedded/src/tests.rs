@@ -7,12 +7,14 @@ mod real;
 mod changes;
 mod faults;
 mod generations;
+mod keys;
 mod moves;
 mod order;
 mod reference;
 mod run;
 mod space;
 mod suite;
+mod survey;
 mod time;
 mod world;
 

@@ -30,6 +30,10 @@ pub(crate) enum Fact {
     Purged { dead: u64 },
     /// A dead letter was removed by its retention.
     Expired { dead: u64 },
+    /// The attempt of a suspect begins (I15). `Later`, `Done` or a dead letter ends it.
+    Started { target: u16, offset: u64, number: u32, at_ms: u64 },
+    /// So often a start of the record had no end when the host stopped uncleanly (I15).
+    Crashed { target: u16, offset: u64, crashes: u32 },
 }
 
 /// An attempt that was spent, and the budget after it.
@@ -106,6 +110,19 @@ impl Fact {
                 writer.u8(15);
                 writer.u64(*dead);
             }
+            Fact::Started { target, offset, number, at_ms } => {
+                writer.u8(20);
+                writer.u32(u32::from(*target));
+                writer.u64(*offset);
+                writer.u32(*number);
+                writer.u64(*at_ms);
+            }
+            Fact::Crashed { target, offset, crashes } => {
+                writer.u8(21);
+                writer.u32(u32::from(*target));
+                writer.u64(*offset);
+                writer.u32(*crashes);
+            }
         }
     }
 
@@ -147,6 +164,13 @@ impl Fact {
             }
             14 => Fact::Purged { dead: reader.u64()? },
             15 => Fact::Expired { dead: reader.u64()? },
+            20 => Fact::Started {
+                target: reader.u16()?,
+                offset: reader.u64()?,
+                number: reader.u32()?,
+                at_ms: reader.u64()?,
+            },
+            21 => Fact::Crashed { target: reader.u16()?, offset: reader.u64()?, crashes: reader.u32()? },
             _ => return Err(corrupt("kind of a fact")),
         })
     }
@@ -193,6 +217,8 @@ pub(crate) mod tests {
             Fact::Rescheduled { target: 1, offset: 9, due_ms: 100, change: 3 },
             Fact::Purged { dead: 6 },
             Fact::Expired { dead: 7 },
+            Fact::Started { target: 1, offset: 9, number: 2, at_ms: 77 },
+            Fact::Crashed { target: 1, offset: 9, crashes: 2 },
         ];
         for outcome in [Done::Delivered, Done::Filtered, Done::Cancelled] {
             facts.push(Fact::Done { target: 0, offset: 8, outcome, at_ms: 77, attempt: Some(attempt.clone()) });

@@ -15,7 +15,7 @@ impl Progress {
         let old = std::mem::replace(self, fresh);
         (self.ended, self.counters, self.settled, self.next_token) =
             (old.ended, old.counters, old.settled, old.next_token);
-        (self.tried, self.moved, self.holds) = (old.tried, old.moved, old.holds);
+        (self.tried, self.moved, self.holds, self.suspects) = (old.tried, old.moved, old.holds, old.suspects);
         let settled = &self.settled;
         self.moved.retain(|_, at| !settled.contains(*at));
         let mut placed = SpreadSet::default();

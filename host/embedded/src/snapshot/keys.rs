@@ -5,7 +5,7 @@ use crate::idempotency::Keys;
 
 pub(super) const SECTION: Section = Section {
     name: "keys",
-    version: 1,
+    version: 2,
     take: |view| {
         if view.keys.is_empty() {
             return None;

@@ -56,6 +56,7 @@ impl View {
                         Some(from) => {
                             let replaying = self.replaying;
                             let progress = &mut self.targets[usize::from(target)];
+                            progress.suspects.moved(from, to);
                             let waits = progress.relocate((from, to), returned, again.class, replaying);
                             self.settled(from);
                             (true, waits)
