@@ -162,3 +162,48 @@ async fn check(stage: &Stage, receiver: &Receiver, posted: &Posted, kills: &[Ins
         confirmed.len()
     );
 }
+
+/// The host is killed whenever the receiver sees it.
+const POISON: &str = "\"poison\"";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i15_a_record_takes_the_host_down_three_times_and_is_then_a_dead_letter() {
+    let receiver = Receiver::start().await.unwrap();
+    let (seen, killed) = tokio::sync::mpsc::unbounded_channel();
+    receiver.answer(move |received| {
+        if received.value == POISON {
+            seen.send(()).unwrap();
+            // The answer does not come before the kill.
+            return Reply { delay: Duration::from_secs(30), ..Reply::new(200, "{}") };
+        }
+        Reply::new(200, "{}")
+    });
+    let mut killed = killed;
+    let mut stage = Stage::start(&orders(&receiver.url(), "concurrency = 4")).await.unwrap();
+    let lines: String =
+        (0..40).map(|number| if number == 7 { format!("{POISON}\n") } else { format!("{number}\n") }).collect();
+    let headers = [("content-type", "application/x-ndjson")];
+    assert_eq!(stage.post("orders", &headers, lines).await.unwrap().status, 202);
+    let mut kills = 0;
+    while let Ok(Some(())) = tokio::time::timeout(Duration::from_secs(10), killed.recv()).await {
+        kills += 1;
+        assert!(kills <= 3, "it was tried once more");
+        stage.kill();
+        stage.host.start().await.unwrap();
+    }
+    assert_eq!(kills, 3);
+    let pending = async |host: &walhost_tests::host::Host| {
+        host.metric("walhost_accounting_records", &["state=\"pending\""]).await
+    };
+    stage.until("everything is settled", Duration::from_secs(60), pending, |n| *n == 0.0).await.unwrap();
+    let letters = stage.admin_get("/admin/v1/namespaces/orders/dlq").await.unwrap();
+    let letters = letters["items"].as_array().unwrap().clone();
+    assert_eq!((letters.len(), &letters[0]["code"]), (1, &serde_json::json!("host-crash")), "{letters:?}");
+    let delivered: HashSet<Bytes> =
+        receiver.deliveries().iter().map(|delivery| delivery.value.clone()).filter(|value| *value != POISON).collect();
+    assert_eq!(delivered.len(), 39, "its neighbours are all delivered");
+    let id = letters[0]["record"].as_str().unwrap();
+    let path = format!("/admin/v1/namespaces/orders/dlq/{}", letters[0]["id"].as_str().unwrap());
+    let attempts = stage.admin_get(&path).await.unwrap()["attempts"].clone();
+    assert!(attempts.to_string().contains("host-crash"), "{id}: {attempts}");
+}

@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use walhost_core::disk::{Disk, Lock, OsDisk};
 use walhost_core::error::Kind;
+use walhost_embedded::{NamespaceReport, RunReport, Survey, TargetReport};
+use walhost_log::Damage;
 use walhost_log::inspect::{Inspector, SegmentUse};
-use walhost_log::{Damage, snapshot};
 
-/// Where the log is in a data directory, and where the snapshots are.
+/// Where the log is in a data directory.
 const LOG_DIR: &str = "wal";
-const SNAPSHOTS_DIR: &str = "snapshots";
 
 /// `walhost wal`.
 pub fn run(command: &WalCommand, output: &Output) -> Result<u8, Failure> {
@@ -36,7 +36,7 @@ struct Count {
 }
 
 fn look(directory: &Path, output: &Output, verify: bool) -> Result<u8, Failure> {
-    let (inspector, log, snapshots, _held) = open(directory)?;
+    let (inspector, log, data, _held) = open(directory)?;
     let found = inspector.report()?;
     let damage = if verify { inspector.verify()? } else { found.damage };
     let mut count = Count::default();
@@ -47,7 +47,7 @@ fn look(directory: &Path, output: &Output, verify: bool) -> Result<u8, Failure> 
         count.views.insert(head.view);
         true
     })?;
-    let snapshot_state = snapshot::read_newest(&OsDisk, &snapshots)?;
+    let survey = Survey::read(&inspector, &OsDisk, &data, &damage, verify)?;
     let damage: Vec<Value> = damage.iter().map(|damage| place(&log, damage)).collect();
     let segments: Vec<Value> = found
         .segments
@@ -57,10 +57,13 @@ fn look(directory: &Path, output: &Output, verify: bool) -> Result<u8, Failure> 
                 "segment": segment.segment, "file": segment.file, "use": used(segment.used), "bytes": segment.bytes,
                 "epoch": segment.epoch, "first": segment.first, "last": segment.last, "commits": segment.commits,
                 "frames": segment.frames, "frame_bytes": segment.frame_bytes, "sealed": segment.footer,
+                "live_frames": survey.live.get(&segment.segment).copied().unwrap_or(0), "fences": segment.fences,
+                "trailers": segment.trailers, "rosters": segment.rosters, "releases": segment.releases,
+                "headers_intact": segment.headers_intact,
             })
         })
         .collect();
-    let clean = damage.is_empty() && found.set_aside.is_empty() && snapshot_state.damaged.is_empty();
+    let clean = damage.is_empty() && found.set_aside.is_empty() && survey.is_clean();
     let json = json!({
         "directory": log.display().to_string(),
         "clean": clean,
@@ -73,13 +76,50 @@ fn look(directory: &Path, output: &Output, verify: bool) -> Result<u8, Failure> 
         "segments": segments,
         "unproven_frames": found.unproven_frames,
         "torn_frames": found.torn_frames,
-        "snapshot": snapshot_state.newest.as_ref().map(|(log_sequence, _)| *log_sequence),
-        "damaged_snapshots": snapshot_state.damaged,
+        "closed": found.clean,
+        "kinds": survey.kinds,
+        "views": survey.namespaces.iter().map(namespace).collect::<Vec<_>>(),
+        "snapshot": survey.snapshots.0,
+        "snapshot_before": survey.snapshots.1,
+        "sections": survey.sections.iter().map(section).collect::<Vec<_>>(),
+        "damaged_snapshots": survey.damaged_snapshots,
+        "runs": survey.runs.iter().map(|run| key_run(run, &survey)).collect::<Vec<_>>(),
+        "lost": survey.lost,
+        "lost_records": survey.lost_records,
         "set_aside": found.set_aside,
         "damage": damage,
     });
     output.text_or_json(&text(&json, verify), &json)?;
     Ok(if verify && !clean { FAILED } else { 0 })
+}
+
+fn section(((name, version), bytes): (&(String, u8), &u64)) -> Value {
+    json!({ "name": name, "version": version, "bytes": bytes })
+}
+
+fn key_run(run: &RunReport, survey: &Survey) -> Value {
+    json!({
+        "file": run.file, "view": run.view, "keys": run.keys, "oldest_ms": run.span_ms.0, "newest_ms": run.span_ms.1,
+        "referenced": !survey.unreferenced_runs.contains(&run.file), "damage": run.damage,
+    })
+}
+
+fn namespace(one: &NamespaceReport) -> Value {
+    let target = |target: &TargetReport| {
+        let counts = &target.accounting;
+        json!({
+            "target": target.name, "ended": target.ended, "accepted": counts.accepted, "delivered": counts.delivered,
+            "dead": counts.dead, "pending": counts.pending, "filtered": counts.filtered, "purged": counts.purged,
+            "expired": counts.expired, "cancelled": counts.cancelled, "floor": target.floor, "holes": target.holes,
+            "retrying": target.retrying, "scheduled": target.scheduled, "suspects": target.suspects,
+        })
+    };
+    json!({
+        "view": one.view, "namespace": one.name, "incarnation": one.incarnation, "next_offset": one.next_offset,
+        "records": one.records, "live_bytes": one.live_bytes, "delayed_frames": one.delayed_frames, "moved": one.moved,
+        "dead_letters": one.dead_letters, "keys_in_memory": one.keys.0, "keys_in_runs": one.keys.1, "lost": one.lost,
+        "targets": one.targets.iter().map(target).collect::<Vec<_>>(),
+    })
 }
 
 fn used(used: SegmentUse) -> &'static str {
@@ -110,17 +150,21 @@ fn text(json: &Value, verify: bool) -> String {
             ("last", "/last"),
             ("commits", "/commits"),
             ("frames", "/frames"),
+            ("live", "/live_frames"),
             ("bytes", "/bytes"),
             ("sealed", "/sealed"),
         ];
         text.push_str(&table(&list("segments"), &columns));
-        match json.get("snapshot").and_then(Value::as_u64) {
-            Some(sequence) => text.push_str(&format!("newest snapshot: as of {sequence}\n")),
-            None => text.push_str("no snapshot\n"),
-        }
+        text.push_str(&spaces(json));
     }
     if number("torn_frames") > 0 {
         text.push_str(&format!("torn tail: {} frames that were never acknowledged\n", number("torn_frames")));
+    }
+    for lost in list("lost") {
+        text.push_str(&format!("LOST {}\n", lost.as_str().unwrap_or_default()));
+    }
+    if number("lost_records") > 0 {
+        text.push_str(&format!("LOST {} records in all, counted for each target\n", number("lost_records")));
     }
     for damage in list("damage") {
         text.push_str(&format!("DAMAGE {}\n", damage.get("what").and_then(Value::as_str).unwrap_or_default()));
@@ -132,6 +176,65 @@ fn text(json: &Value, verify: bool) -> String {
     }
     if verify && json.get("clean") == Some(&Value::Bool(true)) {
         text.push_str("clean: every byte that counts is as it was written\n");
+    }
+    text
+}
+
+/// Namespaces, their targets, snapshots, files of idempotency keys.
+fn spaces(json: &Value) -> String {
+    let list = |key: &str| json.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let views = list("views");
+    let columns = [
+        ("view", "/view"),
+        ("namespace", "/namespace"),
+        ("records", "/records"),
+        ("live bytes", "/live_bytes"),
+        ("delayed", "/delayed_frames"),
+        ("moved", "/moved"),
+        ("dead letters", "/dead_letters"),
+        ("keys", "/keys_in_memory"),
+        ("keys in files", "/keys_in_runs"),
+        ("lost", "/lost"),
+    ];
+    let mut text = table(&views, &columns);
+    let mut targets = Vec::new();
+    for view in &views {
+        for target in view.get("targets").and_then(Value::as_array).into_iter().flatten() {
+            let mut target = target.clone();
+            if let (Some(target), Some(name)) = (target.as_object_mut(), view.get("namespace")) {
+                target.insert("namespace".to_owned(), name.clone());
+            }
+            targets.push(target);
+        }
+    }
+    let columns = [
+        ("namespace", "/namespace"),
+        ("target", "/target"),
+        ("pending", "/pending"),
+        ("retrying", "/retrying"),
+        ("scheduled", "/scheduled"),
+        ("suspects", "/suspects"),
+        ("dead", "/dead"),
+        ("delivered", "/delivered"),
+        ("floor", "/floor"),
+        ("holes", "/holes"),
+    ];
+    text.push_str(&table(&targets, &columns));
+    let number = |key: &str| json.get(key).and_then(Value::as_u64);
+    match (number("snapshot"), number("snapshot_before")) {
+        (Some(newest), Some(before)) => {
+            text.push_str(&format!("newest snapshot: as of {newest}; the one before: as of {before}\n"));
+        }
+        (Some(newest), None) => text.push_str(&format!("newest snapshot: as of {newest}; there is none before\n")),
+        (None, _) => text.push_str("no snapshot\n"),
+    }
+    if json.get("closed") == Some(&Value::Bool(false)) {
+        text.push_str("the host did not close it: what was in flight goes one by one after the next start\n");
+    }
+    let runs = list("runs");
+    if !runs.is_empty() {
+        let columns = [("keys file", "/file"), ("view", "/view"), ("keys", "/keys"), ("referenced", "/referenced")];
+        text.push_str(&table(&runs, &columns));
     }
     text
 }
@@ -184,7 +287,7 @@ fn dump(directory: &Path, output: &Output) -> Result<u8, Failure> {
     }
 }
 
-/// A log under inspection, its directory, that of the snapshots, and the host's lock.
+/// A log under inspection, its directory, the data directory, and the host's lock.
 type Opened = (Inspector, PathBuf, PathBuf, Option<Box<dyn Lock>>);
 
 /// Looks into the log of a data directory, or into a log's own directory. Refuses one in use.
@@ -215,7 +318,7 @@ fn open(directory: &Path) -> Result<Opened, Failure> {
             directory.display()
         )));
     }
-    Ok((inspector, log, above.join(SNAPSHOTS_DIR), held))
+    Ok((inspector, log, above, held))
 }
 
 fn in_use(directory: &Path) -> Failure {

@@ -213,6 +213,18 @@ fn log(text: &mut Text, host: &Host) {
             "counter",
             stats.torn_frames,
         ),
+        (
+            "walhost_wal_lost_records",
+            "Records that damage had taken when the host started, counted for each target; the log names them.",
+            "gauge",
+            host.embedded.report().lost,
+        ),
+        (
+            "walhost_wal_clean_start",
+            "1 when the host before had closed the log; 0: what may have been in flight went one by one.",
+            "gauge",
+            u64::from(host.embedded.report().clean),
+        ),
         ("walhost_wal_commits_total", "Group commits.", "counter", stats.commits),
         (
             "walhost_wal_commits_failed_total",

@@ -34,6 +34,8 @@ impl Asked<'_> {
             "durability": "fsync",
             "durability_note": "a record is on this host's disk before it is acknowledged; losing that disk loses what it had not delivered",
             "data_dir": model.shard.data_dir.display().to_string(),
+            "clean_start": host.embedded.report().clean,
+            "lost": host.embedded.report().damage.clone(),
             "ingest_url": format!("http://{}", host.addresses.ingest),
             "admin_url": format!("http://{}", host.addresses.admin),
             "pid": std::process::id(),
