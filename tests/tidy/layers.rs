@@ -4,9 +4,10 @@ use crate::files;
 use std::collections::BTreeSet;
 
 /// A crate's folder and the crates of ours that it may name.
-const TABLE: [(&str, &[&str]); 15] = [
+const TABLE: [(&str, &[&str]); 16] = [
     ("host/core", &[]),
     ("host/net", &["walhost-core"]),
+    ("host/load", &["walhost-core"]),
     ("host/log", &["walhost-core"]),
     ("host/embedded", &["walhost-core", "walhost-log"]),
     ("host/backends/http", &["walhost-core", "walhost-net"]),
@@ -18,6 +19,7 @@ const TABLE: [(&str, &[&str]); 15] = [
         &[
             "walhost-core",
             "walhost-net",
+            "walhost-load",
             "walhost-log",
             "walhost-embedded",
             "walhost-http",
@@ -29,7 +31,7 @@ const TABLE: [(&str, &[&str]); 15] = [
     ),
     ("sdk/build", &[]),
     ("sdk/rust", &[]),
-    ("xtask", &["walhost-build", "walhost-tests"]),
+    ("xtask", &["walhost-build", "walhost-load", "walhost-tests"]),
     ("tests", &["walhost-build", "walhost-core"]),
     ("plugins/*", &["walhost-sdk"]),
     ("sdk/rust/template/*", &["walhost-sdk"]),

@@ -7,37 +7,26 @@
 //! there, so that a host that stalls cannot hide it by slowing the generator. Without one each connection
 //! sends as soon as it has its answer: the most that the host takes.
 //!
-//! One thread, requests built before they are sent, answers hardly parsed: the generator must not be what
-//! is measured.
+//! The engine is `walhost-load`, which the project's benchmarks use for walhost and its peers alike.
 
-mod answer;
-mod connection;
-mod receiver;
 mod report;
-mod schedule;
-mod value;
 
 pub use report::Report;
 
 use clap::Args;
-use connection::Connection;
-use report::Counts;
-use schedule::Schedule;
-use std::cell::RefCell;
-use std::net::SocketAddr;
-use std::rc::Rc;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
-use value::Values;
 use walhost_core::config::{Duration as Wait, Size};
 use walhost_core::time::SystemClock;
-use walhost_core::{Clock, Random};
+use walhost_core::{Clock, Random, exec};
+use walhost_load::http::{Http, HttpSpeaker};
+use walhost_load::{Load, Outcome, RECORDS_MAX, Receiver, Timeline, Values};
 
 /// Connections at most: a file descriptor and a buffer each.
 const CONNECTIONS_MAX: usize = 4_096;
 /// Records of one request at most.
 const BATCH_MAX: usize = walhost_core::limits::BATCH_RECORDS_MAX;
-/// Records that one run tells apart: a bit each for acknowledged and delivered.
-const RECORDS_MAX: u64 = 1 << 30;
 /// Between two looks whether all deliveries have come.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -77,62 +66,52 @@ fn rate(text: &str) -> Result<u64, String> {
     }
 }
 
-/// What all connections and the receiver share; one thread runs them all.
-pub(crate) struct Run {
-    clock: SystemClock,
-    begun: Duration,
-    values: Values,
-    schedule: RefCell<Schedule>,
-    counts: RefCell<Counts>,
-}
-
-impl Run {
-    /// Microseconds since the run began.
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.clock.monotonic().saturating_sub(self.begun).as_micros()).unwrap_or(u64::MAX)
-    }
-}
-
 /// Generates the load that is asked for against an ingest listener (`http://host:port`).
 pub async fn run(arguments: &BenchArguments, ingest_url: &str, token: Option<&str>) -> anyhow::Result<Report> {
     check(arguments)?;
-    let address = resolve(ingest_url).await?;
-    let clock = SystemClock::default();
-    let begun = clock.monotonic();
+    let (arguments, ingest_url, token) = (arguments.clone(), ingest_url.to_owned(), token.map(str::to_owned));
+    let timeline = Timeline::default();
     let size = usize::try_from(arguments.size.bytes())?;
-    let duration_us = arguments.duration.ms() * 1_000;
-    let run = Rc::new(Run {
-        values: Values::new(Random::from_system().next_u64(), size)?,
-        schedule: RefCell::new(Schedule::new(arguments.rate, arguments.batch as u64, duration_us)),
-        counts: RefCell::new(Counts::new(arguments.receive.is_some())?),
-        clock,
-        begun,
-    });
-    let local = tokio::task::LocalSet::new();
-    let head = connection::head(&arguments.namespace, ingest_url, token, arguments.batch);
-    local
-        .run_until(async {
-            let receiver = match arguments.receive {
-                Some(address) => Some(receiver::start(address, Rc::clone(&run)).await?),
-                None => None,
-            };
-            let mut connections = Vec::with_capacity(arguments.connections);
-            for _ in 0..arguments.connections {
-                connections.push(Connection::open(address, &head, arguments.batch, Rc::clone(&run)).await?);
-            }
-            // The schedule begins when every connection stands.
-            run.schedule.borrow_mut().begin(run.now_us());
-            let started_us = run.now_us();
-            let all = connections.into_iter().map(Connection::generate);
-            futures_util::future::join_all(all).await;
-            let sent_us = run.now_us() - started_us;
-            if let Some(receiver) = receiver {
-                await_deliveries(&run, arguments.drain.std()).await;
-                receiver.abort();
-            }
-            Ok(report::Report::new(arguments, &run.counts.borrow(), sent_us))
-        })
-        .await
+    let values = Arc::new(Values::new(Random::from_system().next_u64(), size)?);
+    let receiver = arguments.receive.map(|address| Receiver::start(address, &values, &timeline)).transpose()?;
+    let asked = arguments.clone();
+    let outcome = exec::blocking(move || generate(&asked, &ingest_url, token, &values, &timeline)).await??;
+    let seen = match receiver {
+        Some(receiver) => {
+            await_deliveries(&receiver, &outcome, arguments.drain.std()).await;
+            Some(receiver.seen())
+        }
+        None => None,
+    };
+    Ok(Report::new(&arguments, outcome, seen))
+}
+
+fn generate(
+    asked: &BenchArguments,
+    ingest_url: &str,
+    token: Option<String>,
+    values: &Arc<Values>,
+    timeline: &Timeline,
+) -> anyhow::Result<Outcome> {
+    let authority = ingest_url.strip_prefix("http://").unwrap_or(ingest_url).trim_end_matches('/');
+    let http = Http {
+        host: authority.to_owned(),
+        namespace: asked.namespace.clone(),
+        token,
+        batch: asked.batch,
+        ..Http::default()
+    };
+    let load = Load {
+        address: resolve(authority)?,
+        connections: asked.connections,
+        batch: asked.batch,
+        rate: asked.rate,
+        duration: asked.duration.std(),
+        // What is late is sent all the same, however long that takes.
+        patience: Duration::MAX,
+        first: 0,
+    };
+    walhost_load::drive(&load, timeline, |_| HttpSpeaker::new(&http, values))
 }
 
 fn check(arguments: &BenchArguments) -> anyhow::Result<()> {
@@ -144,24 +123,17 @@ fn check(arguments: &BenchArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn resolve(ingest_url: &str) -> anyhow::Result<SocketAddr> {
-    let authority = ingest_url.strip_prefix("http://").unwrap_or(ingest_url).trim_end_matches('/');
+fn resolve(authority: &str) -> anyhow::Result<SocketAddr> {
     let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
-    let mut found = tokio::net::lookup_host(&authority).await?;
-    found.next().ok_or_else(|| anyhow::anyhow!("{authority} has no address"))
+    authority.to_socket_addrs()?.next().ok_or_else(|| anyhow::anyhow!("{authority} has no address"))
 }
 
-/// Waits until every acknowledged record has been delivered, or until nothing has come for so long.
-async fn await_deliveries(run: &Run, drain: Duration) {
-    let until = run.clock.monotonic() + drain;
-    while run.clock.monotonic() < until && run.counts.borrow().missing() > 0 {
-        run.clock.sleep(LOOK_INTERVAL).await;
+/// Waits until every acknowledged record has been delivered, or until so much time has passed.
+async fn await_deliveries(receiver: &Receiver, outcome: &Outcome, drain: Duration) {
+    let clock = SystemClock::default();
+    while clock.monotonic() < drain && receiver.missing(&outcome.acknowledged) > 0 {
+        clock.sleep(LOOK_INTERVAL).await;
     }
-}
-
-/// For whoever runs it on a runtime of its own.
-pub fn run_alone(arguments: &BenchArguments, ingest_url: &str, token: Option<&str>) -> anyhow::Result<Report> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(run(arguments, ingest_url, token))
 }
 
 #[cfg(test)]

@@ -6,13 +6,18 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use walhost_load::Latency;
+use walhost_load::counts::histogram;
 
 /// What the disk does.
+#[derive(Clone, Copy)]
 pub struct Floor {
+    /// Bytes of each write.
     pub bytes: usize,
+    /// One after another.
     pub writes_per_second: f64,
-    pub p50: Duration,
-    pub p99: Duration,
+    /// Of each.
+    pub latency: Latency,
 }
 
 /// Writes blocks of `bytes` over a zero-filled file, each one durable (`O_DSYNC`) before the next, for
@@ -25,16 +30,15 @@ pub fn measure(directory: &Path, bytes: usize, time: Duration) -> anyhow::Result
     let file = OpenOptions::new().write(true).custom_flags(flags).open(&path)?;
     file.sync_all()?;
     let block = vec![0xa5; bytes];
-    let (begun, mut taken) = (Instant::now(), Vec::new());
+    let (begun, mut taken, mut writes) = (Instant::now(), histogram()?, 0);
     while begun.elapsed() < time {
-        let position = (taken.len() * bytes) % (FILE_BYTES - bytes);
+        let position = (writes * bytes) % (FILE_BYTES - bytes);
         let write = Instant::now();
         file.write_all_at(&block, position as u64)?;
-        taken.push(write.elapsed());
+        taken.saturating_record(u64::try_from(write.elapsed().as_micros())?);
+        writes += 1;
     }
     let seconds = begun.elapsed().as_secs_f64();
     std::fs::remove_file(&path)?;
-    taken.sort_unstable();
-    let at = |share: f64| taken[((taken.len() - 1) as f64 * share) as usize];
-    Ok(Floor { bytes, writes_per_second: taken.len() as f64 / seconds, p50: at(0.5), p99: at(0.99) })
+    Ok(Floor { bytes, writes_per_second: writes as f64 / seconds, latency: Latency::of(&taken) })
 }

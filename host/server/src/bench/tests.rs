@@ -2,49 +2,57 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use walhost_core::exec;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
-/// Takes requests; refuses every `refuse`th with a problem; delivers what it took `copies` times.
-async fn small_host(refuse: usize, copies: usize, to: Option<SocketAddr>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// Takes requests; refuses every `refuse`th with a problem; delivers what it took `copies` times. Its
+/// threads end with the test's process.
+fn small_host(refuse: usize, copies: usize, to: Option<SocketAddr>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    exec::task(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            exec::task(serve(stream, refuse, copies, to));
+    exec::thread("small-host", move || {
+        while let Ok((stream, _)) = listener.accept() {
+            exec::thread("small-host", move || serve(stream, refuse, copies, to)).unwrap();
         }
-    });
+    })
+    .unwrap();
     url
 }
 
-async fn serve(mut stream: TcpStream, refuse: usize, copies: usize, to: Option<SocketAddr>) {
-    let (mut received, mut number) = (Vec::new(), 0);
+/// Bytes of the head, and of head and body, when all of them are there.
+fn whole(received: &[u8]) -> Option<(usize, usize)> {
+    let text = String::from_utf8_lossy(received);
+    let head = text.find("\r\n\r\n")? + 4;
+    let length: usize =
+        text[..head].to_lowercase().split_once("content-length: ")?.1.split("\r\n").next()?.parse().ok()?;
+    (received.len() >= head + length).then_some((head, head + length))
+}
+
+fn serve(mut stream: TcpStream, refuse: usize, copies: usize, to: Option<SocketAddr>) {
+    let (mut received, mut number, mut room) = (Vec::new(), 0, [0; 4_096]);
     let mut out = None;
-    while stream.read_buf(&mut received).await.is_ok_and(|count| count > 0) {
-        while let Ok(Some(head)) = answer::head(&received) {
-            if received.len() < head.bytes() {
-                break;
-            }
-            let body = received[head.head_bytes..head.bytes()].to_vec();
-            received.drain(..head.bytes());
+    while let Ok(count) = stream.read(&mut room) {
+        if count == 0 {
+            return;
+        }
+        received.extend_from_slice(&room[..count]);
+        while let Some((head, end)) = whole(&received) {
+            let body = received[head..end].to_vec();
+            received.drain(..end);
             number += 1;
             let refused = refuse > 0 && number % refuse == 0;
             let text = if refused { "{\"code\":\"overloaded\"}" } else { "{}" };
             let status = if refused { "503 Service Unavailable" } else { "202 Accepted" };
             let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{text}", text.len());
-            if stream.write_all(answer.as_bytes()).await.is_err() {
+            if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
             for _ in 0..if refused || to.is_none() { 0 } else { copies } {
-                if out.is_none() {
-                    out = TcpStream::connect(to.unwrap()).await.ok();
-                }
-                let Some(out) = &mut out else { return };
+                let out = out.get_or_insert_with(|| TcpStream::connect(to.unwrap()).unwrap());
                 let head = format!("POST / HTTP/1.1\r\ncontent-length: {}\r\n\r\n", body.len());
-                out.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+                out.write_all(&[head.as_bytes(), &body].concat()).unwrap();
                 let mut taken = [0; 256];
-                assert!(out.read(&mut taken).await.unwrap() > 0);
+                assert!(out.read(&mut taken).unwrap() > 0);
             }
         }
     }
@@ -64,13 +72,13 @@ fn arguments(rate: Option<u64>, batch: usize, receive: Option<SocketAddr>) -> Be
 }
 
 fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 #[tokio::test]
 async fn an_open_loop_sends_what_was_asked_and_every_delivery_is_matched() {
     let receive = free();
-    let url = small_host(0, 1, Some(receive)).await;
+    let url = small_host(0, 1, Some(receive));
     let report = run(&arguments(Some(1_000), 10, Some(receive)), &url, None).await.unwrap();
     let json = report.json();
     assert_eq!((json["acknowledged"].as_u64(), json["delivered"].as_u64()), (Some(200), Some(200)), "{json}");
@@ -81,7 +89,7 @@ async fn an_open_loop_sends_what_was_asked_and_every_delivery_is_matched() {
 #[tokio::test]
 async fn refusals_are_counted_by_code_and_copies_are_seen() {
     let receive = free();
-    let url = small_host(2, 2, Some(receive)).await;
+    let url = small_host(2, 2, Some(receive));
     let report = run(&arguments(Some(200), 1, Some(receive)), &url, None).await.unwrap();
     let json = report.json();
     let (acknowledged, refused) =
@@ -94,7 +102,7 @@ async fn refusals_are_counted_by_code_and_copies_are_seen() {
 #[tokio::test]
 async fn what_is_never_delivered_is_lost() {
     let receive = free();
-    let url = small_host(0, 0, Some(receive)).await;
+    let url = small_host(0, 0, Some(receive));
     let mut asked = arguments(Some(100), 1, Some(receive));
     asked.drain = Wait(50);
     let report = run(&asked, &url, Some("token")).await.unwrap();
@@ -103,7 +111,7 @@ async fn what_is_never_delivered_is_lost() {
 
 #[tokio::test]
 async fn a_closed_loop_goes_as_fast_as_the_host_and_ends_in_time() {
-    let url = small_host(0, 0, None).await;
+    let url = small_host(0, 0, None);
     let report = run(&arguments(None, 1, None), &url, None).await.unwrap();
     assert!(report.records_per_second() > 100.0 && report.lost() == 0);
     assert!(report.json()["delivery"].is_null());

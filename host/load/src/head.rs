@@ -2,7 +2,7 @@
 //!
 //! In: bytes of a connection. Out: one answer or request at a time.
 
-use super::value::find;
+use crate::value::find;
 
 /// Largest head, in bytes: a host's answers have a few hundred.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -56,6 +56,33 @@ pub fn head(bytes: &[u8]) -> Result<Option<Head>, &'static str> {
 
 fn number(digits: &[u8]) -> Option<usize> {
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Where the digits of the length begin in a head that was read whole.
+pub fn length_place(head: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"\r\ncontent-length:";
+    let mut from = 0;
+    while let Some(place) = find(&head[from..], b"\r\n") {
+        let line = &head[from + place..];
+        if line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME) {
+            let spaces = line[NAME.len()..].iter().take_while(|byte| **byte == b' ').count();
+            return Some(from + place + NAME.len() + spaces);
+        }
+        from += place + 2;
+    }
+    None
+}
+
+/// The number that stands there, up to the end of its line, when a header's name stands before it.
+pub fn length_at(head: &[u8], place: usize) -> Option<usize> {
+    const NAME_END: &[u8] = b"ength:";
+    let before = head.get(..place)?.trim_ascii_end();
+    if !before.ends_with(NAME_END) {
+        return None;
+    }
+    let digits = head.get(place..)?;
+    let end = digits.iter().position(|byte| *byte == b'\r')?;
+    number(&digits[..end])
 }
 
 /// The `code` of a problem, or the status when it has none.

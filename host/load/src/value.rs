@@ -82,7 +82,8 @@ impl Values {
     }
 }
 
-fn digits(place: &mut [u8], mut number: u64) {
+/// Writes a number with as many digits as the place has.
+pub fn digits(place: &mut [u8], mut number: u64) {
     for digit in place.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
         number /= 10;
