@@ -9,7 +9,7 @@ use walhost_sdk::{Outcome, Reason, Record, Transform, Value, serde_json};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub(crate) struct Settings {
     /// What to replace, as JSON pointers: `/email`, `/customer/phone`. A `*` stands for every element
     /// of a list or every member of an object: `/items/*/card`.
     fields: Vec<String>,
@@ -22,7 +22,7 @@ fn stars() -> Value {
     Value::from("***")
 }
 
-struct Mask {
+pub(crate) struct Mask {
     /// Each pointer, split at its slashes and unescaped.
     paths: Vec<Vec<String>>,
     with: Value,

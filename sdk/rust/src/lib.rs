@@ -49,6 +49,9 @@ mod host;
 pub mod http;
 mod limits;
 pub mod log;
+#[cfg(any(test, all(target_arch = "wasm32", not(target_feature = "atomics"), feature = "memory")))]
+#[allow(unsafe_code)]
+mod memory;
 mod record;
 mod sink;
 mod transform;
@@ -60,6 +63,11 @@ pub mod guest;
 mod templates;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+
+/// The allocator of every component that is built with this crate.
+#[cfg(all(target_arch = "wasm32", not(target_feature = "atomics"), feature = "memory"))]
+#[global_allocator]
+static MEMORY: memory::Memory<std::alloc::System> = memory::Memory::new(std::alloc::System);
 
 #[cfg(test)]
 extern crate self as walhost_sdk;

@@ -14,6 +14,7 @@
 //! assert_eq!(host.requests()[0].url, "http://search.test/_bulk");
 //! ```
 
+mod shown;
 pub(crate) mod state;
 
 use crate::http::{Failure, Request, Response};
@@ -172,12 +173,14 @@ pub fn json(value: Value) -> Record {
     record(value.to_string())
 }
 
-/// One record for each line that is not blank, with ids and sequences from 1: for fixtures such as
-/// those of `walhost plugin test --records` and `walhost dlq export`.
+/// One record for each line that is not blank: fixtures such as those of `walhost plugin test --records`.
+///
+/// A line of `walhost dlq export` or of `walhost peek -o ndjson` is that record, with its id, key,
+/// headers and value. Any other line is a value, with ids and sequences from 1.
 pub fn ndjson(lines: &str) -> Vec<Record> {
     let lines = lines.lines().filter(|line| !line.trim().is_empty());
-    let numbered = (1u64..).zip(lines);
-    numbered.map(|(n, line)| Record { id: format!("record-{n}"), sequence: n, ..record(line) }).collect()
+    let value = |(n, line): (u64, &str)| Record { id: format!("record-{n}"), sequence: n, ..record(line) };
+    (1u64..).zip(lines).map(|(n, line)| shown::record(line).unwrap_or_else(|| value((n, line)))).collect()
 }
 
 #[cfg(test)]
