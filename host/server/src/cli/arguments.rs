@@ -5,6 +5,7 @@
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use walhost_core::config::{Duration as Wait, Size};
 
 /// Takes records over HTTP, keeps them, and delivers them through sandboxed plugins.
 #[derive(Parser)]
@@ -386,25 +387,12 @@ pub enum PluginCommand {
     },
     /// Run a component on records with the host's own engine and limits.
     Test(PluginTestArguments),
+    /// Measure what a component costs a record, with the host's own engine and limits.
+    Bench(PluginBenchArguments),
     /// Put a component into the host's store.
     Push { file: PathBuf },
     /// Load a component into a slot.
-    Load {
-        namespace: String,
-        /// `TARGET.transform` or `TARGET.sink`.
-        slot: String,
-        /// `sha256:…` of one in the store, or a file, which is pushed first.
-        component: String,
-        /// A setting, `name=value`; the value is JSON, or else text. May be repeated.
-        #[arg(long = "set", value_name = "NAME=VALUE")]
-        settings: Vec<String>,
-        /// Grant outbound HTTP to an origin; may be repeated.
-        #[arg(long, value_name = "ORIGIN")]
-        allow: Vec<String>,
-        /// Try it, load nothing.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Load(PluginLoadArguments),
     /// Back to the version before.
     Rollback { namespace: String, slot: String },
     /// All versions of a slot.
@@ -420,6 +408,58 @@ pub struct PluginTestArguments {
     /// Records: NDJSON, one value a line, or lines of `dlq export`.
     #[arg(long, value_name = "FILE")]
     pub records: PathBuf,
+    /// Records of one call.
+    #[arg(long, default_value_t = 100)]
+    pub batch: usize,
+    /// What it is given.
+    #[command(flatten)]
+    pub guest: GuestArguments,
+}
+
+/// `walhost plugin load`.
+#[derive(Args)]
+pub struct PluginLoadArguments {
+    pub namespace: String,
+    /// `TARGET.transform` or `TARGET.sink`.
+    pub slot: String,
+    /// `sha256:…` of one in the store, or its first digits (8 or more), or a file, which is pushed first.
+    pub component: String,
+    /// A setting, `name=value`; the value is JSON, or else text. May be repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub settings: Vec<String>,
+    /// Grant outbound HTTP to an origin; may be repeated.
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow: Vec<String>,
+    /// Try it, load nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `walhost plugin bench`.
+#[derive(Args)]
+pub struct PluginBenchArguments {
+    /// The component.
+    pub file: PathBuf,
+    /// Records: NDJSON, one value a line, or lines of `dlq export`. Without them JSON is made up.
+    #[arg(long, value_name = "FILE")]
+    pub records: Option<PathBuf>,
+    /// Size of the values that are made up.
+    #[arg(long, default_value = "1KiB", conflicts_with = "records")]
+    pub size: Size,
+    /// Records of one call; several are measured one after another.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 128])]
+    pub batch: Vec<usize>,
+    /// For how long each is measured.
+    #[arg(long, default_value = "2s")]
+    pub duration: Wait,
+    /// What it is given.
+    #[command(flatten)]
+    pub guest: GuestArguments,
+}
+
+/// What a component of `plugin test` and `plugin bench` is given.
+#[derive(Args)]
+pub struct GuestArguments {
     /// A setting, `name=value`; the value is JSON, or else text. May be repeated.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub settings: Vec<String>,
@@ -432,9 +472,6 @@ pub struct PluginTestArguments {
     /// Non-public addresses that granted origins may have, as in `127.0.0.0/8`; may be repeated.
     #[arg(long, value_name = "CIDR")]
     pub cidr: Vec<String>,
-    /// Records of one call.
-    #[arg(long, default_value_t = 100)]
-    pub batch: usize,
     /// Memory of an instance.
     #[arg(long)]
     pub memory: Option<String>,

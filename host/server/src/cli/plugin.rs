@@ -2,6 +2,10 @@
 //!
 //! In: projects, components, names. Out: components, verdicts, digests.
 
+mod bench;
+mod fixture;
+mod guest;
+mod load;
 mod new;
 mod trial;
 
@@ -12,7 +16,6 @@ use super::failure::Failure;
 use http::Method;
 use serde_json::{Map, Value, json};
 use std::path::Path;
-use walhost_core::attempt::Digest;
 use walhost_core::plugin::{Grants, HttpGrant};
 
 /// `walhost plugin`.
@@ -25,28 +28,9 @@ pub async fn run(session: &Session, command: PluginCommand) -> Result<u8, Failur
         PluginCommand::Build { directory, out } => build(session, &directory, out.as_deref())?,
         PluginCommand::Inspect { file, allow } => return inspect(session, &file, &allow),
         PluginCommand::Test(arguments) => return trial::run(session, &arguments).await,
+        PluginCommand::Bench(arguments) => return bench::run(session, &arguments).await,
         PluginCommand::Push { file } => session.output.one(&push(session, &file).await?)?,
-        PluginCommand::Load { namespace, slot, component, settings, allow, dry_run } => {
-            let digest = match Digest::parse(&component) {
-                Some(digest) => digest.to_string(),
-                None => {
-                    let pushed = push(session, Path::new(&component)).await?;
-                    pushed.get("digest").and_then(Value::as_str).unwrap_or_default().to_owned()
-                }
-            };
-            let mut wanted = json!({ "digest": digest });
-            // What is not given stays as it is in the slot.
-            if !settings.is_empty() {
-                wanted["settings"] = Value::Object(pairs(&settings)?);
-            }
-            if !allow.is_empty() {
-                wanted["grants"] =
-                    json!({ "http": allow.iter().map(|origin| json!({ "origin": origin })).collect::<Vec<_>>() });
-            }
-            let query = if dry_run { "?dry_run=true" } else { "" };
-            let ask = Ask::new(Door::Admin, Method::PUT, format!("{}{query}", slot_path(&namespace, &slot)));
-            session.output.one(&client.ask(ask.body("application/json", wanted.to_string())).await?)?;
-        }
+        PluginCommand::Load(arguments) => load::run(session, &arguments).await?,
         PluginCommand::Rollback { namespace, slot } => {
             session
                 .output
