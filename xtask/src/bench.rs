@@ -15,6 +15,7 @@ mod ingest;
 mod latency;
 mod namespaces;
 mod backlog;
+mod transform;
 
 use clap::{Args, Subcommand};
 
@@ -34,6 +35,8 @@ enum Figure {
     Namespaces(namespaces::Options),
     /// B10 to B13 and B16: outages, holes, delays, restarts, a stuck namespace
     Backlog(backlog::Options),
+    /// B7: what a transform costs a record, identity and JSON, beside the same function natively
+    Transform(transform::Options),
 }
 
 pub fn run(options: &Options) -> anyhow::Result<()> {
@@ -42,5 +45,6 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         Figure::Latency(options) => latency::run(options),
         Figure::Namespaces(options) => namespaces::run(options),
         Figure::Backlog(options) => backlog::run(options),
+        Figure::Transform(options) => transform::run(options),
     }
 }
