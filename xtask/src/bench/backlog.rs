@@ -63,10 +63,13 @@ impl Options {
     }
 }
 
+/// One part: options, binary, a directory of its own.
+type Measure = fn(&Options, &Path, &Path) -> anyhow::Result<()>;
+
 pub fn run(options: &Options) -> anyhow::Result<()> {
     let binary = options.settings.binary()?;
     let place = options.settings.place()?;
-    let parts: [(Part, fn(&Options, &Path, &Path) -> anyhow::Result<()>); 5] = [
+    let parts: [(Part, Measure); 5] = [
         (Part::Outage, outage::run),
         (Part::Holes, holes::run),
         (Part::Delays, delays::run),
