@@ -92,11 +92,46 @@ impl Extents {
             None if extent.only != ALL_TARGETS => drop(self.restricted.insert(extent.first_offset, extent.only)),
             None => {}
         }
-        if let Some((chunk, at, known)) = self.exact(extent.first_offset) {
+        // Nearly every frame comes behind all others: then there is nothing to look for.
+        let known = if self.begins_before(extent.first_offset) { None } else { self.exact(extent.first_offset) };
+        if let Some((chunk, at, known)) = known {
             self.put(chunk, at, &known, Extent { place: extent.place, ..known });
         } else {
             self.count(&extent);
             self.add(&extent);
+        }
+    }
+
+    fn last(&self) -> Option<Unpacked> {
+        self.chunks.back().and_then(|chunk| chunk.get(chunk.len().checked_sub(1)?))
+    }
+
+    /// Whether all frames begin before this offset.
+    fn begins_before(&self, offset: u64) -> bool {
+        self.last().is_none_or(|last| last.extent.first_offset < offset)
+    }
+
+    /// The offset after the last record; 0 without any.
+    pub(crate) fn end(&self) -> u64 {
+        self.last().map_or(0, |last| last.extent.end())
+    }
+
+    /// Sets anew, for all extents in order, how many of their records some target has not settled.
+    pub(crate) fn set_all_live(&mut self, mut live: impl FnMut(&Extent) -> u32) {
+        for chunk in 0..self.chunks.len() {
+            for at in 0..self.chunks[chunk].len() {
+                let Some(before) = self.chunks[chunk].get(at).map(|unpacked| self.whole(unpacked)) else { break };
+                let after = Extent { live: live(&before), ..before };
+                if after.live == before.live {
+                    continue;
+                }
+                if (before.live == 0) != (after.live == 0) {
+                    self.uncount(&before);
+                    self.count(&after);
+                }
+                // It was packed there before, and only this number is another one.
+                self.chunks[chunk].replace(at, &after);
+            }
         }
     }
 
@@ -110,7 +145,10 @@ impl Extents {
 
     fn add_to_chunk(&mut self, extent: &Extent) {
         self.count += 1;
-        let before = self.chunks.partition_point(|chunk| chunk.offset() <= extent.first_offset);
+        let before = match self.chunks.back() {
+            Some(last) if last.offset() <= extent.first_offset => self.chunks.len(),
+            _ => self.chunks.partition_point(|chunk| chunk.offset() <= extent.first_offset),
+        };
         let Some(at) = before.checked_sub(1) else {
             self.chunks.push_front(Chunk::new(extent));
             return;

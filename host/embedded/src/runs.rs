@@ -86,6 +86,10 @@ impl Runs {
         }
         let mut start = start.max(self.floor);
         let mut end = end;
+        if start == self.floor && self.above.is_empty() {
+            self.floor = end;
+            return;
+        }
         let before = start.checked_sub(1).and_then(|before| self.above.get_prev(&before)).map(|(s, e)| (*s, *e));
         if let Some((before, before_end)) = before
             && before_end >= start

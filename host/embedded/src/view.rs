@@ -449,14 +449,13 @@ impl View {
     /// held against what is there. Answers how many records damage has taken.
     pub(crate) fn finish_replay(&mut self) -> u64 {
         self.replaying = false;
-        let all: Vec<Extent> = self.extents.from(0).collect();
-        self.applied = self.applied.max(all.last().map_or(0, Extent::end));
+        self.applied = self.applied.max(self.extents.end());
         self.next_offset = self.next_offset.max(self.applied);
         let mut lost = 0;
         for (number, target) in self.targets.iter_mut().enumerate().filter(|(_, target)| !target.ended) {
             let mut at = 0;
             let mut open = 0;
-            for extent in &all {
+            for extent in self.extents.from(0) {
                 target.exclude(at, extent.first_offset);
                 if extent.meant_for(number as u16) {
                     open += target.settled.missing(extent.first_offset, extent.end());
@@ -505,26 +504,25 @@ impl View {
 
     /// Counts anew which records some target has not settled.
     pub(crate) fn recount(&mut self) {
-        self.backlog_records = 0;
-        let all: Vec<Extent> = self.extents.from(0).collect();
-        for extent in all {
-            let mut open = extent.first_offset;
+        let targets: Vec<&Progress> = self.targets.iter().filter(|target| !target.ended).collect();
+        let mut records = 0;
+        self.extents.set_all_live(|extent| {
             let mut live = 0;
-            if self.targets.iter().filter(|target| !target.ended).count() == 1 {
-                let target = self.targets.iter().find(|target| !target.ended);
-                live = target.map_or(0, |target| target.settled.missing(extent.first_offset, extent.end()));
+            if let [target] = targets[..] {
+                live = target.settled.missing(extent.first_offset, extent.end());
             } else {
+                let mut open = extent.first_offset;
                 while open < extent.end() {
-                    let next =
-                        self.targets.iter().filter(|target| !target.ended).map(|t| t.settled.first_missing(open)).min();
+                    let next = targets.iter().map(|target| target.settled.first_missing(open)).min();
                     let Some(next) = next.filter(|next| *next < extent.end()) else { break };
                     live += 1;
                     open = next + 1;
                 }
             }
-            self.backlog_records += live;
-            self.extents.set_live(extent.first_offset, live as u32);
-        }
+            records += live;
+            live as u32
+        });
+        self.backlog_records = records;
     }
 
     /// A frame cannot be read any more: nobody waits for its records. Answers how many that took away.
