@@ -476,9 +476,9 @@ impl View {
                 let extent = extents.find(offset).filter(|extent| extent.redriven)?;
                 Class::of(extent.first_sequence)
             });
-            for extent in all.iter().filter(|extent| extent.delayed && extent.meant_for(number as u16)) {
-                if let Some(delay) = self.extents.delay_of(extent) {
-                    target.schedule_all(extent, delay, self.incarnation);
+            for extent in self.extents.from(0).filter(|extent| extent.delayed && extent.meant_for(number as u16)) {
+                if let Some(delay) = self.extents.delay_of(&extent) {
+                    target.schedule_all(&extent, delay, self.incarnation);
                 }
             }
         }
