@@ -5,6 +5,7 @@
 
 pub mod builtin;
 pub mod serve;
+mod opening;
 pub mod host;
 pub mod http;
 pub mod catalogue;

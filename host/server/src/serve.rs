@@ -152,6 +152,7 @@ pub async fn start(options: ServeOptions) -> anyhow::Result<Serving> {
     let embedded = {
         let mut options = EmbeddedOptions::new(data_dir.clone());
         options.min_free_bytes = model.shard.min_free.bytes();
+        options.progress = Some(crate::opening::progress(Arc::clone(&clock)));
         let (disk, clock, random) = (Arc::clone(&disk), Arc::clone(&clock), Arc::clone(&random));
         let runtime = tokio::runtime::Handle::current();
         let opened = exec::blocking(move || {

@@ -57,7 +57,7 @@ impl Progress {
     }
 
     fn rebuild_holds(&mut self, class_of: &impl Fn(u64) -> Option<Class>, placed: &mut SpreadSet<u64>) {
-        let all: Vec<(u64, u64, Vec<(u64, u64)>)> = self
+        let all: Vec<(u64, u64, Vec<_>)> = self
             .holds
             .all()
             .map(|(hash, holder, behind)| {
