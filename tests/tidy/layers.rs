@@ -33,6 +33,7 @@ const TABLE: [(&str, &[&str]); 16] = [
     ("sdk/rust", &[]),
     ("xtask", &["walhost-build", "walhost-load", "walhost-tests"]),
     ("tests", &["walhost-build", "walhost-core"]),
+    ("tests/sim", &["walhost-core", "walhost-log", "walhost-embedded", "walhost-delivery"]),
     ("plugins/*", &["walhost-sdk"]),
     ("sdk/rust/template/*", &["walhost-sdk"]),
 ];

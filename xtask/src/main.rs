@@ -1,4 +1,4 @@
-//! The project's automation: `cargo xtask demo|test|plugins|bench`.
+//! The project's automation: `cargo xtask demo|test|plugins|bench|prove`.
 //!
 //! In: one word. Out: what it did, in lines that a person can follow, and an exit code.
 #![allow(clippy::print_stdout)]
@@ -7,6 +7,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod plugins;
+mod prove;
 mod test;
 mod tools;
 
@@ -29,6 +30,8 @@ enum Task {
     Plugins,
     /// Takes figures, beside a floor of the same machine in the same run
     Bench(bench::Options),
+    /// Runs the long proofs: crash states, flipped bits, the model, simulated days
+    Prove(prove::Options),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -37,5 +40,6 @@ fn main() -> anyhow::Result<()> {
         Task::Test(options) => test::run(&options),
         Task::Plugins => plugins::build().map(|_| ()),
         Task::Bench(options) => bench::run(&options),
+        Task::Prove(options) => prove::run(&options),
     }
 }

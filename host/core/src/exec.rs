@@ -2,8 +2,12 @@
 //!
 //! In: a name and what to run. Out: a handle.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::task::{JoinError, JoinHandle};
 
 /// Starts an OS thread. The name shows in `top -H` and in panics; the kernel keeps 15 bytes of it.
 pub fn thread<T: Send + 'static>(
@@ -58,9 +62,56 @@ pub fn task<T: Send + 'static>(run: impl Future<Output = T> + Send + 'static) ->
     tokio::spawn(run)
 }
 
+thread_local! {
+    static INLINE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on `blocking` runs what it is given at once, on this thread: a simulated run is one thread, and the
+/// same seed gives the same run.
+pub fn inline_on_this_thread() {
+    INLINE.set(true);
+}
+
+/// Something that blocks, running away from the runtime's workers. Resolves to what it answers; dropped, it runs
+/// on.
+pub struct Blocking<T>(State<T>);
+
+enum State<T> {
+    Done(Option<T>),
+    Running(JoinHandle<T>),
+}
+
+impl<T> Unpin for Blocking<T> {}
+
+impl<T> Future for Blocking<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Done(value) => Poll::Ready(Ok(value.take().expect("a future is not asked after its end"))),
+            State::Running(handle) => Pin::new(handle).poll(context),
+        }
+    }
+}
+
 /// Runs something that blocks or computes for long, away from the runtime's workers.
-pub fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> tokio::task::JoinHandle<T> {
-    tokio::task::spawn_blocking(run)
+pub fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Blocking<T> {
+    Blocking(if INLINE.get() { State::Done(Some(run())) } else { State::Running(tokio::task::spawn_blocking(run)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::Waker;
+
+    #[test]
+    fn a_simulated_run_does_what_blocks_at_once_and_without_a_runtime() {
+        inline_on_this_thread();
+        let mut work = pin!(blocking(|| std::thread::current().id()));
+        let answer = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(answer, Poll::Ready(Ok(thread)) if thread == std::thread::current().id()));
+    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,14 @@ pub enum Planted {
     SettledBeforeDelivered,
     /// A settlement as dead returns before the dead letter is durable.
     DeadLetterNotAwaited,
+    /// A segment is given back when one snapshot holds its facts.
+    ReleasedAfterOneSnapshot,
+    /// A snapshot says that it holds more facts than it does.
+    SnapshotAsOfTooHigh,
+    /// After a restart a record that waits for its retry does not hold its key.
+    HeldKeyForgotten,
+    /// One of the log's own.
+    Log(walhost_log::Planted),
 }
 
 /// What a person writes in the `queue` table, beside `type`.
@@ -251,6 +259,10 @@ impl Embedded {
         log_options.segment_bytes = options.segment_bytes;
         log_options.min_free_bytes = options.min_free_bytes;
         log_options.progress = options.progress.clone();
+        #[cfg(any(test, feature = "planted"))]
+        if let Some(Planted::Log(planted)) = options.planted {
+            log_options.planted = Some(planted);
+        }
         let opened = Log::<Keeper>::open(Arc::clone(&disk), &options.dir.join("wal"), log_options, &mut recovery)?;
         let (clean, lost) = (opened.clean, recovery.finish());
         let keys = options.dir.join("keys");
@@ -321,6 +333,12 @@ impl Embedded {
     /// How the log is.
     pub fn state(&self) -> walhost_log::State {
         self.shared.log.state()
+    }
+
+    /// True while settlements wait for the disk.
+    #[cfg(test)]
+    pub(crate) fn has_unsaved(&self) -> bool {
+        !self.shared.unsaved.lock().is_empty()
     }
 
     /// Namespaces in the log that nobody has opened: they are kept, and reported (I11).

@@ -45,6 +45,8 @@ impl Generations {
         next_view: u32,
     ) -> Result<()> {
         let as_of = shared.applied.load(Ordering::Acquire);
+        #[cfg(any(test, feature = "planted"))]
+        let as_of = as_of + if shared.planted == Some(crate::Planted::SnapshotAsOfTooHigh) { 2 } else { 0 };
         let segments = shared.log.segments();
         let mut parts = vec![put_head(next_view)];
         let mut live = BTreeSet::new();
@@ -104,6 +106,10 @@ impl Generations {
 
     /// Gives back the segments that neither of the last two snapshots needs, nor anyone now. Answers which.
     pub(crate) fn release(&mut self, shared: &Shared, namespaces: &[Arc<Namespace>]) -> Vec<u64> {
+        #[cfg(any(test, feature = "planted"))]
+        if shared.planted == Some(crate::Planted::ReleasedAfterOneSnapshot) {
+            self.before = self.last.clone();
+        }
         let (Some((_, last)), Some((before_as_of, before))) = (&self.last, &self.before) else { return Vec::new() };
         let mut free: BTreeSet<u64> = last.intersection(before).copied().collect();
         free.retain(|free| {

@@ -300,6 +300,9 @@ impl Walk<'_> {
             let waits_to_retry = ordered
                 && !progress.tried.is_empty()
                 && progress.tried.get(&offset).is_some_and(|tried| tried.waiting && !tried.by_time);
+            #[cfg(any(test, feature = "planted"))]
+            let waits_to_retry =
+                waits_to_retry && self.namespace.shared.planted != Some(crate::Planted::HeldKeyForgotten);
             let known = current.filter(|extent| extent.first_offset <= offset && offset < extent.end()).copied();
             let extent = known.or_else(|| extents.find(offset));
             if let Some(extent) = extent.filter(|extent| extent.redriven)

@@ -282,6 +282,8 @@ impl Queue for EmbeddedQueue {
         if self.namespace.shared.closed.load(Ordering::Acquire) {
             return Ok(());
         }
+        // What waited for the disk goes first: else only the next snapshot would have it, and that may be damaged.
+        self.namespace.shared.save_again();
         // A frame without facts: when it is durable, so is everything that was settled before.
         let answer = {
             let mut view = self.namespace.view.lock();

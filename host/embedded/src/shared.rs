@@ -100,6 +100,11 @@ impl Unsaved {
         self.waiting.push_front((namespace, body));
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.bytes >= limits::UNSAVED_BYTES_MAX
     }

@@ -70,6 +70,22 @@ impl SimDisk {
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
 
+    /// From now on every operation that changes something leaves, with so many percent, a copy of the disk as
+    /// it is in the middle of that operation; at most so many copies. The run itself notices nothing.
+    pub fn keep_images(&self, percent: u64, most: usize) {
+        let mut state = self.state.lock();
+        (state.images_percent, state.images_max) = (percent, most);
+    }
+
+    /// Ends `keep_images`; answers the copies that were left, each a disk of its own whose process is gone but
+    /// whose power is still on, and the operation that it was taken in.
+    pub fn take_images(&self) -> Vec<(SimDisk, &'static str)> {
+        let mut state = self.state.lock();
+        (state.images_percent, state.images_max) = (0, 0);
+        let images = std::mem::take(&mut state.images);
+        images.into_iter().map(|(image, at)| (SimDisk { state: Arc::new(Mutex::new(image)) }, at)).collect()
+    }
+
     /// Stops the process at the `operations`th operation from now (1: the next one): it and all after it
     /// fail until `crash` or `kill`. What the operation itself has done by then is left to chance.
     pub fn stop_after(&self, operations: u64) {
@@ -153,6 +169,9 @@ impl Disk for SimDisk {
 
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state.lock();
+        if mode == OpenMode::CreateNew {
+            state.image("create", |_| {});
+        }
         let stop = state.tick(if mode == OpenMode::CreateNew { "create" } else { "open" });
         if mode == OpenMode::CreateNew && (stop.is_ok() || state.coin()) {
             state.directory_of(path)?;
@@ -186,6 +205,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.image("rename", |_| {});
         let stop = state.tick("rename");
         if stop.is_ok() || state.coin() {
             state.node_of(from)?;
@@ -197,6 +217,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.image("remove", |_| {});
         let stop = state.tick("remove");
         if stop.is_ok() || state.coin() {
             state.node_of(path)?;
@@ -207,6 +228,11 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.image("sync_dir", |image| {
+            if image.coin() {
+                image.sync_names(path);
+            }
+        });
         let stop = state.tick("sync_dir");
         if stop.is_ok() || state.coin() {
             state.sync_names(path);

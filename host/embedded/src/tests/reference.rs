@@ -2,23 +2,36 @@
 //!
 //! In: what was done and what was answered. Out: what may be found, and what must.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use walhost_core::RecordId;
 use walhost_core::inspect::{State, TargetState};
 use walhost_core::queue::Accounting;
 
 pub(super) const TARGETS: [&str; 2] = ["a", "b"];
+/// Distance between two places in a key's order: records that float come in between.
+const ORDER_STEP: u64 = 1 << 20;
 
 /// Where a record stands for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stand {
-    Pending { attempts: u32, due_ms: u64 },
+    /// `timed`: it waits for a time of its own, and blocks nobody until then.
+    Pending {
+        attempts: u32,
+        due_ms: u64,
+        timed: bool,
+    },
     Delivered,
     Filtered,
     Cancelled,
     Dead,
     Purged,
     Expired,
+}
+
+impl Stand {
+    pub(super) fn is_pending(self) -> bool {
+        matches!(self, Stand::Pending { .. })
+    }
 }
 
 /// A stand, and all those that a crash may bring back.
@@ -34,23 +47,41 @@ pub(super) struct Slot {
     pub token: u64,
     /// Number of the attempt with which it died last.
     pub last: u32,
+    /// Its place in the order of its key.
+    pub order: u64,
 }
 
 impl Slot {
     /// It stands there now; a crash may undo that.
     pub(super) fn change(&mut self, stand: Stand) {
-        self.maybe.push(self.now);
-        self.started &= matches!(stand, Stand::Pending { .. });
-        self.now = stand;
-        self.leased_until_ms = 0;
+        if !self.maybe.contains(&self.now) {
+            self.maybe.push(self.now);
+        }
+        self.stands(stand);
     }
 
     /// It stands there now, durably.
     pub(super) fn fix(&mut self, stand: Stand) {
         self.maybe.clear();
+        self.stands(stand);
+        self.started = false;
+    }
+
+    /// A crash may find it there.
+    pub(super) fn may(&mut self, stand: Stand) {
+        self.maybe.push(stand);
+    }
+
+    fn stands(&mut self, stand: Stand) {
+        self.started &= matches!(stand, Stand::Pending { timed: false, .. });
         self.now = stand;
         self.leased_until_ms = 0;
-        self.started = false;
+    }
+
+    /// True when a later record of the key must wait for it.
+    pub(super) fn blocks(&self) -> bool {
+        let forgotten = !super::spaces::HELD_KEYS_ARE_DURABLE && !self.order.is_multiple_of(ORDER_STEP);
+        matches!(self.now, Stand::Pending { timed, .. } if self.started || !timed && !forgotten)
     }
 }
 
@@ -58,7 +89,7 @@ impl Slot {
 pub(super) struct Known {
     pub id: RecordId,
     pub value: Vec<u8>,
-    pub keyed: bool,
+    pub key: Option<u8>,
     pub sequence: Option<u64>,
     pub slots: BTreeMap<&'static str, Slot>,
 }
@@ -67,47 +98,69 @@ pub(super) struct Known {
 #[derive(Clone, Debug)]
 pub(super) struct Doubt {
     pub values: Vec<Vec<u8>>,
+    pub keys: Vec<Option<u8>>,
     pub only: Option<&'static str>,
     pub due_ms: u64,
-    pub key: Option<u8>,
+    pub timed: bool,
+    pub idempotency: Option<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reference {
     pub records: Vec<Known>,
+    places: HashMap<RecordId, usize>,
     pub doubts: Vec<Doubt>,
     /// Idempotency keys that are known: the first record and how many.
     pub keys: BTreeMap<u8, (usize, usize)>,
+    next_order: u64,
 }
 
 impl Reference {
     pub(super) fn add(&mut self, ids: &[RecordId], doubt: &Doubt) {
-        if let Some(key) = doubt.key {
+        if let Some(key) = doubt.idempotency {
             self.keys.insert(key, (self.records.len(), ids.len()));
         }
         for (place, (id, value)) in ids.iter().zip(&doubt.values).enumerate() {
             let slot = Slot {
-                now: Stand::Pending { attempts: 0, due_ms: doubt.due_ms },
+                now: Stand::Pending { attempts: 0, due_ms: doubt.due_ms, timed: doubt.timed },
                 maybe: Vec::new(),
                 leased_until_ms: 0,
                 started: false,
                 token: 0,
                 last: 0,
+                order: self.order(),
             };
             let meant = TARGETS.into_iter().filter(|target| doubt.only.is_none_or(|only| only == *target));
             let slots = meant.map(|target| (target, slot.clone())).collect();
-            self.records.push(Known {
-                id: id.clone(),
-                value: value.clone(),
-                keyed: place % 2 == 0,
-                sequence: None,
-                slots,
-            });
+            self.places.insert(id.clone(), self.records.len());
+            let (key, value) = (doubt.keys[place], value.clone());
+            self.records.push(Known { id: id.clone(), value, key, sequence: None, slots });
         }
     }
 
+    /// The next place in the order of keys.
+    pub(super) fn order(&mut self) -> u64 {
+        self.next_order += ORDER_STEP;
+        self.next_order
+    }
+
     pub(super) fn find(&mut self, id: &RecordId) -> Option<&mut Known> {
-        self.records.iter_mut().find(|known| known.id == *id)
+        self.places.get(id).map(|at| &mut self.records[*at])
+    }
+
+    pub(super) fn slot(&mut self, id: &RecordId, target: &str) -> Option<&mut Slot> {
+        self.find(id)?.slots.get_mut(target)
+    }
+
+    /// All slots of a target whose records have this key.
+    pub(super) fn of_key<'a>(&'a self, key: u8, target: &'a str) -> impl Iterator<Item = (&'a RecordId, &'a Slot)> {
+        let ours = self.records.iter().filter(move |known| known.key == Some(key));
+        ours.filter_map(move |known| known.slots.get(target).map(|slot| (&known.id, slot)))
+    }
+
+    /// True when a dead letter of the key is there for the target.
+    pub(super) fn is_parked(&self, key: u8, target: &str) -> bool {
+        self.of_key(key, target).any(|(_, slot)| slot.now == Stand::Dead)
     }
 
     /// Everything is durable.
@@ -139,10 +192,11 @@ impl Reference {
 pub(super) fn fits(stand: &Stand, found: Option<&TargetState>, now_ms: u64) -> bool {
     match (stand, found) {
         (Stand::Purged | Stand::Expired, None) => true,
-        (Stand::Pending { attempts, due_ms }, Some(found)) => {
+        (Stand::Pending { attempts, due_ms, .. }, Some(found)) => {
             let waits = matches!(found.state, State::Scheduled | State::Retrying);
             let open = waits || matches!(found.state, State::Ready | State::InFlight | State::Held);
-            let due = *due_ms <= now_ms || (waits && found.due_ms == Some(*due_ms));
+            let until_ms = found.due_ms.filter(|until_ms| waits && *until_ms > now_ms);
+            let due = until_ms.map_or(*due_ms <= now_ms, |until_ms| until_ms == *due_ms);
             // The newest attempt counts: of several that were lost with a full disk an older one may be missing.
             open && due && found.attempts.last().map_or(0, |attempt| attempt.number) == *attempts
         }

@@ -23,13 +23,14 @@ pub(super) struct World {
     seed: u64,
     opens: u64,
     segment_bytes: u32,
-    planted: Option<Planted>,
+    pub planted: Option<Planted>,
     /// For the next open.
     pub clean_slack_segments: u64,
 }
 
 impl World {
     pub(super) fn new(seed: u64, segment_bytes: u32, planted: Option<Planted>) -> World {
+        walhost_core::exec::inline_on_this_thread();
         World {
             clock: Arc::new(SimClock::new(1_700_000_000_000)),
             disk: SimDisk::new(seed),
@@ -42,6 +43,13 @@ impl World {
             planted,
             clean_slack_segments: crate::limits::CLEAN_SLACK_SEGMENTS,
         }
+    }
+
+    /// Another world with this disk, at the same time of day, whose process has not been opened.
+    pub(super) fn with_disk(&self, disk: SimDisk, seed: u64) -> World {
+        let clock = Arc::new(SimClock::new(self.clock.now_ms()));
+        let clean_slack_segments = self.clean_slack_segments;
+        World { clock, disk, clean_slack_segments, ..World::new(seed, self.segment_bytes, self.planted) }
     }
 
     pub(super) fn open(&mut self) -> Result<()> {

@@ -3,18 +3,19 @@
 //! In: writes, syncs, crashes. Out: the bytes and names that are left.
 
 use super::{Counters, SECTOR_BYTES};
-use crate::random::Random;
+use crate::random::{Random, mix};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file without its name.
 #[derive(Clone, Default)]
 pub(super) struct Node {
-    /// As readers see it.
-    pub(super) cached: Vec<u8>,
+    /// As readers see it. Shared with copies of the disk until one of them writes.
+    pub(super) cached: Arc<Vec<u8>>,
     /// As it is on disk.
-    durable: Vec<u8>,
+    durable: Arc<Vec<u8>>,
     /// Sectors that the next sync writes.
     dirty: BTreeSet<usize>,
     /// Sectors that a failed sync has marked clean and that are not on disk.
@@ -68,6 +69,12 @@ pub(super) struct State {
     pub(super) syncs_failing: u64,
     pub(super) capacity_bytes: u64,
     pub(super) counters: Counters,
+    /// Copies that were taken in the middle of operations, with the operation's name.
+    pub(super) images: Vec<(State, &'static str)>,
+    /// How likely an operation leaves a copy, and how many there may be.
+    pub(super) images_percent: u64,
+    pub(super) images_max: usize,
+    image_random: Random,
 }
 
 impl Clone for State {
@@ -88,6 +95,10 @@ impl Clone for State {
             syncs_failing: 0,
             capacity_bytes: self.capacity_bytes,
             counters: Counters::default(),
+            images: Vec::new(),
+            images_percent: 0,
+            images_max: 0,
+            image_random: Random::seeded(0),
         }
     }
 }
@@ -110,11 +121,31 @@ impl State {
             syncs_failing: 0,
             capacity_bytes: u64::MAX,
             counters: Counters::default(),
+            images: Vec::new(),
+            images_percent: 0,
+            images_max: 0,
+            image_random: Random::seeded(mix(seed)),
         }
     }
 
     pub(super) fn reseed(&mut self, seed: u64) {
         self.random = Random::seeded(seed);
+        self.image_random = Random::seeded(mix(seed));
+    }
+
+    /// Perhaps keeps a copy of the disk as it is in the middle of an operation: `halfway` does what the
+    /// operation may have done by then.
+    pub(super) fn image(&mut self, operation: &'static str, halfway: impl FnOnce(&mut State)) {
+        let wanted = self.stopped.is_none()
+            && self.images.len() < self.images_max
+            && self.image_random.below(100) < self.images_percent;
+        if wanted {
+            let mut image = self.clone();
+            image.reseed(self.image_random.next_u64());
+            halfway(&mut image);
+            image.reseed(self.image_random.next_u64());
+            self.images.push((image, operation));
+        }
     }
 
     pub(super) fn coin(&self) -> bool {
@@ -235,7 +266,7 @@ impl Node {
     pub(super) fn flip(&mut self, bit: u64) -> io::Result<()> {
         let place = usize::try_from(bit / 8).map_err(io::Error::other)?;
         for bytes in [&mut self.cached, &mut self.durable] {
-            if let Some(byte) = bytes.get_mut(place) {
+            if let Some(byte) = Arc::make_mut(bytes).get_mut(place) {
                 *byte ^= 1 << (bit % 8);
             }
         }
@@ -249,10 +280,11 @@ impl Node {
 
     pub(super) fn write(&mut self, bytes: &[u8], position: usize) {
         let end = position + bytes.len();
-        if self.cached.len() < end {
-            self.cached.resize(end, 0);
+        let cached = Arc::make_mut(&mut self.cached);
+        if cached.len() < end {
+            cached.resize(end, 0);
         }
-        self.cached[position..end].copy_from_slice(bytes);
+        cached[position..end].copy_from_slice(bytes);
         for sector in position / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
             self.dirty.insert(sector);
             self.lied.remove(&sector);
@@ -262,7 +294,7 @@ impl Node {
     /// Puts the dirty sectors of a range on disk.
     pub(super) fn sync(&mut self, from: usize, until: usize) {
         if self.durable.len() < self.cached.len() {
-            self.durable.resize(self.cached.len(), 0);
+            Arc::make_mut(&mut self.durable).resize(self.cached.len(), 0);
         }
         let sectors: Vec<usize> =
             self.dirty.range(from / SECTOR_BYTES..until.div_ceil(SECTOR_BYTES)).copied().collect();
@@ -277,7 +309,7 @@ impl Node {
         let sectors: Vec<usize> =
             self.dirty.range(from / SECTOR_BYTES..until.div_ceil(SECTOR_BYTES)).copied().collect();
         if self.durable.len() < self.cached.len() {
-            self.durable.resize(self.cached.len(), 0);
+            Arc::make_mut(&mut self.durable).resize(self.cached.len(), 0);
         }
         for sector in sectors {
             self.dirty.remove(&sector);
@@ -293,10 +325,11 @@ impl Node {
     fn put(&mut self, sector: usize) {
         let from = sector * SECTOR_BYTES;
         let until = (from + SECTOR_BYTES).min(self.cached.len());
-        if self.durable.len() < until {
-            self.durable.resize(until, 0);
+        let durable = Arc::make_mut(&mut self.durable);
+        if durable.len() < until {
+            durable.resize(until, 0);
         }
-        self.durable[from..until].copy_from_slice(&self.cached[from..until]);
+        durable[from..until].copy_from_slice(&self.cached[from..until]);
     }
 
     fn crash(&mut self, random: &Random, keep_percent: u64, counters: &mut Counters) {
@@ -314,7 +347,7 @@ impl Node {
         counters.files_torn += u64::from(kept > 0 && lost > 0);
         counters.lies_lost += self.lied.len() as u64;
         self.lied.clear();
-        self.cached = self.durable.clone();
+        self.cached = Arc::clone(&self.durable);
     }
 }
 
