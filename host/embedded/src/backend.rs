@@ -78,6 +78,8 @@ pub enum Planted {
     ReleasedAfterOneSnapshot,
     /// A snapshot says that it holds more facts than it does.
     SnapshotAsOfTooHigh,
+    /// The cleaner gives its segments back before its copies are durable.
+    ReleasedBeforeCopied,
     /// After a restart a record that waits for its retry does not hold its key.
     HeldKeyForgotten,
     /// One of the log's own.

@@ -135,7 +135,12 @@ impl Cleaner {
             return Ok(Cleaned::Waits);
         }
         let Some(round) = &mut self.round else { return Ok(Cleaned::Idle) };
-        match round.slice(shared, namespaces, &self.flight) {
+        let sliced = round.slice(shared, namespaces, &self.flight);
+        #[cfg(any(test, feature = "planted"))]
+        if shared.planted == Some(crate::Planted::ReleasedBeforeCopied) {
+            round.segments.iter().for_each(|segment| shared.log.release(*segment));
+        }
+        match sliced {
             Ok(Some(bytes)) => Ok(Cleaned::Worked(bytes)),
             Ok(None) => {
                 self.end(namespaces);

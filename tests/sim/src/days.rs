@@ -5,8 +5,8 @@
 use crate::life::{Happened, Shape, live};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Some minutes, with everything on.
-const MINUTES: Shape = Shape { ms: 4 * 60 * 1_000, pause_ms: 1_500, delay_ms: 120_000, crashes: true, planted: false };
+/// A minute and a half, with everything on.
+const MINUTES: Shape = Shape { ms: 90_000, pause_ms: 1_500, delay_ms: 120_000, crashes: true, planted: false };
 /// A day.
 const DAY: Shape =
     Shape { ms: 24 * 60 * 60 * 1_000, pause_ms: 40_000, delay_ms: 6 * 60 * 60 * 1_000, crashes: true, planted: false };

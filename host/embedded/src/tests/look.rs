@@ -48,8 +48,11 @@ impl Run {
                 let Some(stand) = fitting.first().copied() else {
                     panic!("{id} for {name}: found {found:?}, was {slot:?}");
                 };
-                // Of two that look alike it may be the one that blocks nobody.
-                let floats = fitting.iter().any(|stand| matches!(stand, Stand::Pending { timed: true, .. }));
+                // Of two that look alike it may be the one that blocks nobody; and who knows in which order a redrive
+                // in doubt has put them.
+                let redriven = slot.now == Stand::Dead;
+                let floats =
+                    redriven || fitting.iter().any(|stand| matches!(stand, Stand::Pending { timed: true, .. }));
                 if stand != slot.now {
                     moved_back.push(format!("{id} for {name} is back at {stand:?}, was {:?}", slot.now));
                 }

@@ -82,11 +82,12 @@ fn missed((planted, seeds, watch): (Planted, u64, Watch)) -> Option<String> {
 }
 
 /// Each bug, with as many seeds as it may take, and whether crash states are needed to see it.
-const BUGS: [(Planted, u64, Watch); 8] = [
+const BUGS: [(Planted, u64, Watch); 9] = [
     (Planted::SettledBeforeDelivered, 20, Watch::NONE),
     (Planted::DeadLetterNotAwaited, 40, Watch::NONE),
     (Planted::ReleasedAfterOneSnapshot, 40, Watch::MUCH),
     (Planted::SnapshotAsOfTooHigh, 40, Watch::MUCH),
+    (Planted::ReleasedBeforeCopied, 40, Watch::MUCH),
     (Planted::HeldKeyForgotten, 40, Watch::NONE),
     (Planted::Log(walhost_log::Planted::AcknowledgeBeforeSync), 40, Watch::NONE),
     (Planted::Log(walhost_log::Planted::SkipDirectorySync), 40, Watch::NONE),

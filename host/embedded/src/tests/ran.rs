@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub(super) struct Ran(BTreeMap<&'static str, u64>);
 
 /// What every campaign of the model must have seen.
-pub(super) const OPERATIONS: [&str; 42] = [
+pub(super) const OPERATIONS: [&str; 43] = [
     "append",
     "append delayed",
     "append for one",
@@ -39,6 +39,7 @@ pub(super) const OPERATIONS: [&str; 42] = [
     "advance",
     "calm",
     "snapshot",
+    "cleaned",
     "roll",
     "reopen",
     "power cut",
@@ -56,7 +57,7 @@ pub(super) const OPERATIONS: [&str; 42] = [
 
 /// What every campaign of crash states must have seen: what was on the disk, what was under way, and at which
 /// operation of the disk the process ended.
-pub(super) const CRASHES: [&str; 37] = [
+pub(super) const CRASHES: [&str; 38] = [
     "state",
     "state in recovery",
     "state in the recovery of a recovery",
@@ -87,6 +88,7 @@ pub(super) const CRASHES: [&str; 37] = [
     "during: housekeeping",
     "during: rotation",
     "during: recycling",
+    "during: cleaning",
     "during: closing",
     "at: create",
     "at: write",

@@ -8,9 +8,12 @@ use super::reference::TARGETS;
 use super::spaces::Space;
 use super::world::World;
 use crate::backend::{EmbeddedConfig, Planted};
+use crate::cleaner::Cleaned;
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use walhost_core::backend::QueueBackend;
+use walhost_core::disk::Disk;
 use walhost_core::queue::{Done, From, LeaseRequest, Settlement};
 use walhost_core::{Clock, Queue, Random, RecordId, Subscription, TargetName, VerdictKind};
 
@@ -141,8 +144,9 @@ impl Run {
             74..75 => self.purge(),
             75..76 => self.remove(),
             76..82 => self.advance(),
-            82..85 => self.keep(),
-            85..88 => {
+            82..84 => self.keep(),
+            84..86 => self.clean(),
+            86..88 => {
                 self.ran.count("roll");
                 self.world.embedded().roll();
             }
@@ -202,6 +206,41 @@ impl Run {
                 }
             }
         });
+    }
+
+    /// The disk becomes short: the cleaner copies what is needed out of the segments that hold little of it, and
+    /// they are given back.
+    pub(super) fn clean(&mut self) {
+        for _ in 0..2 {
+            self.keep();
+            self.append();
+        }
+        let free = self.world.disk.free_bytes(Path::new("/data")).unwrap_or(0);
+        self.world.disk.set_capacity_bytes(u64::MAX - free + 3 * 64 * 1024);
+        let embedded = self.world.embedded();
+        for _ in 0..60 {
+            let states = self.ran.of("state");
+            let nothing = |_: &mut Space| {};
+            let cleaned = self.watched_all("during: a look for space", nothing, |run| {
+                let cleaned = embedded.clean();
+                run.world.step();
+                cleaned
+            });
+            match cleaned {
+                Ok(Cleaned::Worked(bytes)) if bytes > 0 => {
+                    self.ran.count("cleaned");
+                    self.ran.count_many("during: cleaning", self.ran.of("state") - states);
+                }
+                Ok(Cleaned::Idle) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        self.world.disk.set_capacity_bytes(u64::MAX);
+        self.world.advance(1_100);
+        for _ in 0..2 {
+            self.keep();
+            self.append();
+        }
     }
 
     /// I12, for the present namespace.

@@ -275,7 +275,8 @@ impl Node {
 
     /// Zeros to the end; the length is durable with the next sync.
     pub(super) fn allocate(&mut self, bytes: usize) {
-        self.cached.resize(self.cached.len().max(bytes), 0);
+        let cached = Arc::make_mut(&mut self.cached);
+        cached.resize(cached.len().max(bytes), 0);
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], position: usize) {
