@@ -112,11 +112,6 @@ mod tests {
         let answer = work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(answer, Poll::Ready(Ok(thread)) if thread == std::thread::current().id()));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_thread_in_the_background_is_nicer_than_its_process_and_nobody_else_is() {
