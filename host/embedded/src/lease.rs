@@ -180,8 +180,8 @@ pub(crate) struct Walk<'a> {
 enum Next {
     Ready(u64),
     Fresh(u64),
-    /// A record that waits for its retry: it is passed, but it holds its key.
-    Waiting(u64),
+    /// A record that had started before a restart: it takes its key and is not handed out now.
+    Started(u64),
 }
 
 impl Walk<'_> {
@@ -209,7 +209,7 @@ impl Walk<'_> {
                 break;
             }
             looked_at += 1;
-            let (Next::Ready(offset) | Next::Fresh(offset) | Next::Waiting(offset)) = next;
+            let (Next::Ready(offset) | Next::Fresh(offset) | Next::Started(offset)) = next;
             let alone = self.goes_alone(next);
             if alone && self.view.targets[usize::from(self.target)].is_leased() {
                 break;
@@ -249,7 +249,7 @@ impl Walk<'_> {
             let redriven = returned.as_ref().is_some_and(|one| matches!(one.instead, Instead::Letter(_)));
             if ordered
                 && !redriven
-                && !matches!(next, Next::Waiting(_))
+                && !matches!(next, Next::Started(_))
                 && let Some(hash) = hash
                 && self.view.dead.is_parked(self.target, hash)
             {
@@ -285,6 +285,11 @@ impl Walk<'_> {
     fn next(&mut self, ordered: bool, current: Option<&Extent>) -> Option<Next> {
         let View { targets, extents, applied, .. } = &mut *self.view;
         let progress = targets.get_mut(usize::from(self.target)).filter(|progress| !progress.ended)?;
+        #[cfg(any(test, feature = "planted"))]
+        let ordered = ordered && self.namespace.shared.planted != Some(crate::Planted::HeldKeyForgotten);
+        if ordered && let Some(offset) = progress.next_started() {
+            return Some(Next::Started(offset));
+        }
         if let Some(offset) = progress.ready.first() {
             return Some(Next::Ready(*offset));
         }
@@ -297,12 +302,6 @@ impl Walk<'_> {
             if offset >= *applied {
                 return None;
             }
-            let waits_to_retry = ordered
-                && !progress.tried.is_empty()
-                && progress.tried.get(&offset).is_some_and(|tried| tried.waiting && !tried.by_time);
-            #[cfg(any(test, feature = "planted"))]
-            let waits_to_retry =
-                waits_to_retry && self.namespace.shared.planted != Some(crate::Planted::HeldKeyForgotten);
             let known = current.filter(|extent| extent.first_offset <= offset && offset < extent.end()).copied();
             let extent = known.or_else(|| extents.find(offset));
             if let Some(extent) = extent.filter(|extent| extent.redriven)
@@ -312,17 +311,11 @@ impl Walk<'_> {
                 progress.cursor = extent.end();
                 continue;
             }
-            if waits_to_retry {
-                return Some(Next::Waiting(offset));
-            }
             if let Some(extent) = extent
                 && extents.delay_of(&extent).is_some()
             {
-                // Delayed records come from the schedule; those that wait for a retry still hold their keys.
-                let holder = |at: &u64| progress.tried.get(at).is_some_and(|tried| tried.waiting && !tried.by_time);
-                let tried = ordered && !progress.tried.is_empty();
-                let stop = if tried { (offset..extent.end()).find(holder) } else { None };
-                progress.cursor = stop.unwrap_or(extent.end());
+                // Delayed records come from the schedule.
+                progress.cursor = extent.end();
             } else if progress.passed_over(offset) {
                 progress.cursor += 1;
             } else {
@@ -339,12 +332,16 @@ impl Walk<'_> {
                 progress.ready.remove(&offset);
                 offset
             }
-            Next::Fresh(offset) | Next::Waiting(offset) => {
+            Next::Fresh(offset) => {
                 progress.cursor = offset + 1;
                 offset
             }
+            Next::Started(offset) => {
+                progress.started.pop();
+                offset
+            }
         };
-        if let Next::Waiting(_) = next {
+        if let Next::Started(_) = next {
             if let Some(hash) = key {
                 progress.hold_key(hash, offset);
             }

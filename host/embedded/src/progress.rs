@@ -121,6 +121,9 @@ pub(crate) struct Progress {
     held: SpreadMap<u64, u64>,
     /// Of those that were moved, how many wait for a key.
     held_moved: u64,
+    /// Since a restart: those that had started, wait for their retry and have not taken their keys; the last
+    /// one goes first.
+    pub started: Vec<u64>,
     /// Parked keys with somebody behind them who is to follow.
     pub follow: VecDeque<u64>,
     retrying: u64,
@@ -158,6 +161,7 @@ impl Progress {
             holding: SpreadMap::default(),
             held: SpreadMap::default(),
             held_moved: 0,
+            started: Vec::new(),
             follow: VecDeque::new(),
             retrying: 0,
             scheduled: 0,
@@ -439,7 +443,7 @@ impl Progress {
 
     /// Bytes that it takes in memory, about.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        let places = self.ready.len() + 2 * self.leases.len() + 2 * self.held.len() + self.holding.len();
+        let places = self.ready.len() + 2 * self.leases.len() + 2 * self.held.len() + self.holding.len() + self.started.len();
         let places = places + self.schedule.count() + self.expiry.count() + self.settled.count();
         places as u64 * PLACE_BYTES + self.tried.len() as u64 * TRIED_BYTES
     }

@@ -236,7 +236,7 @@ impl Queue for EmbeddedQueue {
         // A log without order that had it before may still hold keys.
         let (before, first) = (before.as_ref().is_some_and(|before| before.ordered), before.is_none());
         for target in view.targets.iter_mut().filter(|target| !target.ended) {
-            if before != policy.ordered && !first || first && !policy.ordered && target.holds.count() > 0 {
+            if before != policy.ordered && !first || first && !policy.ordered {
                 target.reorder(policy.ordered);
             }
         }

@@ -31,7 +31,9 @@ pub(super) fn choose(view: &mut View, target: u16, (now_ms, monotonic_ms): (u64,
         // Where nothing goes yet nothing is pinned, and each attempt would be a copy.
         let stays = progress.tried.len() <= TRIED_KEPT_MAX
             && view.extents.find(offset).is_some_and(|extent| extent.redriven && extent.place.segment == active);
-        if stays || wanted.len() >= CHOSEN_MAX {
+        // After a restart it takes its key first: its frame is to say so.
+        let keyless = !tried.by_time && !progress.started.is_empty();
+        if stays || keyless || wanted.len() >= CHOSEN_MAX {
             left.push(offset);
         } else {
             let class = if tried.by_time { Class::Time } else { Class::Retry };

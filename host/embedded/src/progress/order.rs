@@ -26,6 +26,18 @@ impl Progress {
         }
     }
 
+    /// The next of those that had started before a restart and have not taken their keys since.
+    pub(crate) fn next_started(&mut self) -> Option<u64> {
+        while let Some(offset) = self.started.last().copied() {
+            if !self.settled.contains(offset) && self.tried.get(&offset).is_some_and(|tried| !tried.by_time) {
+                return Some(offset);
+            }
+            self.started.pop();
+        }
+        self.started = Vec::new();
+        None
+    }
+
     /// This record holds the key from now on.
     pub(crate) fn install(&mut self, hash: u64, holder: u64) {
         self.holds.hold(hash, holder);
@@ -211,7 +223,7 @@ impl Progress {
     }
 
     /// Order by key was switched off (`ordered` false) or on. Off: whoever waited for a key is ready. On: every
-    /// open record is looked at again, so that those that wait for a retry take their keys.
+    /// open record is looked at again, after those that wait for a retry have taken their keys.
     pub(crate) fn reorder(&mut self, ordered: bool) {
         let mut free: Vec<u64> = self.held.drain().map(|(offset, _)| offset).collect();
         for (_, _, behind) in self.holds.all() {
@@ -223,9 +235,13 @@ impl Progress {
         self.holds.clear();
         self.holding.clear();
         self.follow = VecDeque::new();
+        self.started = Vec::new();
         if !ordered {
             return;
         }
+        let started = self.tried.iter().filter(|(_, tried)| tried.waiting && !tried.by_time);
+        self.started = started.map(|(offset, _)| *offset).collect();
+        self.started.sort_unstable_by(|one, other| other.cmp(one));
         self.rewound_until = self.rewound_until.max(self.cursor);
         self.cursor = self.settled.floor();
         let mut leased: Vec<(u64, u64)> =

@@ -47,6 +47,9 @@ impl Progress {
                 placed.insert(offset);
                 if !tried.in_frame {
                     self.long.push(offset);
+                    if !tried.by_time {
+                        self.started.push(offset);
+                    }
                 }
             }
             if !tried.in_frame {
@@ -54,6 +57,7 @@ impl Progress {
             }
         }
         self.tried = left;
+        self.started.sort_unstable_by(|one, other| other.cmp(one));
     }
 
     fn rebuild_holds(&mut self, class_of: &impl Fn(u64) -> Option<Class>, placed: &mut SpreadSet<u64>) {
@@ -67,7 +71,11 @@ impl Progress {
         self.holds.clear();
         for (hash, holder, ranges) in all {
             let open = holder != NOBODY && !self.settled.contains(holder);
-            let holder = if open { holder } else { NOBODY };
+            let has_started = |offset: &u64| self.tried.get(offset).is_some_and(|tried| tried.waiting && !tried.by_time);
+            // One of those behind it may have held it since, and wait for its retry.
+            let since = || ranges.iter().flat_map(|(start, end)| *start..*end).find(has_started);
+            let holder = if open { Some(holder) } else { since() };
+            let (open, holder) = (holder.is_some(), holder.unwrap_or(NOBODY));
             let moved = matches!(class_of(holder), Some(Class::Retry | Class::Time | Class::Behind));
             if ranges.is_empty() && !(open && moved) {
                 // Whoever holds it now is met again in the order of offsets, before those behind it.

@@ -152,7 +152,7 @@ impl Run {
         let may = |space: &mut Space| {
             for (_, record, name) in &letters {
                 let slot = space.reference.slot(record, name).unwrap();
-                slot.may(Stand::Pending { attempts: slot.last, due_ms: now_ms, timed: false });
+                slot.may(Stand::Pending { attempts: slot.last, due_ms: now_ms, timed: slot.floats });
             }
         };
         let moved = self.watched("during: redrive", may, |run| run.world.wait(queue.redrive(&ids)));
@@ -163,7 +163,7 @@ impl Run {
             let parks = self.space.parks(name);
             let order = self.space.reference.order();
             let slot = self.space.reference.slot(record, name).unwrap();
-            let pending = Stand::Pending { attempts: slot.last, due_ms: now_ms, timed: false };
+            let pending = Stand::Pending { attempts: slot.last, due_ms: now_ms, timed: slot.floats };
             if left.iter().any(|(still, ..)| still == id) {
                 assert!(moved.is_err() || moved.as_ref().is_ok_and(|moved| (*moved as usize) < letters.len()));
                 slot.may(pending);

@@ -49,6 +49,10 @@ pub(super) struct Slot {
     pub last: u32,
     /// Its place in the order of its key.
     pub order: u64,
+    /// It has come back from the dead letters.
+    pub redriven: bool,
+    /// It is dead, and had a time of its own when it followed its key: nobody saw where it stood in the order.
+    pub floats: bool,
 }
 
 impl Slot {
@@ -73,6 +77,10 @@ impl Slot {
     }
 
     fn stands(&mut self, stand: Stand) {
+        let floats = matches!(self.now, Stand::Pending { timed: true, .. }) && !self.started;
+        self.floats = stand == Stand::Dead && (floats || self.floats);
+        self.redriven &= stand.is_pending();
+        self.redriven |= self.now == Stand::Dead && stand.is_pending();
         self.started &= matches!(stand, Stand::Pending { timed: false, .. });
         self.now = stand;
         self.leased_until_ms = 0;
@@ -129,6 +137,8 @@ impl Reference {
                 token: 0,
                 last: 0,
                 order: self.order(),
+                redriven: false,
+                floats: false,
             };
             let meant = TARGETS.into_iter().filter(|target| doubt.only.is_none_or(|only| only == *target));
             let slots = meant.map(|target| (target, slot.clone())).collect();
