@@ -385,7 +385,7 @@ impl Walk<'_> {
             return false;
         };
         match next {
-            Next::Waiting(_) => false,
+            Next::Started(_) => false,
             Next::Ready(offset) => progress.suspects.goes_alone(offset, false),
             Next::Fresh(offset) => progress.suspects.goes_alone(offset, true),
         }

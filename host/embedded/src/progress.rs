@@ -443,7 +443,8 @@ impl Progress {
 
     /// Bytes that it takes in memory, about.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        let places = self.ready.len() + 2 * self.leases.len() + 2 * self.held.len() + self.holding.len() + self.started.len();
+        let places =
+            self.ready.len() + 2 * self.leases.len() + 2 * self.held.len() + self.holding.len() + self.started.len();
         let places = places + self.schedule.count() + self.expiry.count() + self.settled.count();
         places as u64 * PLACE_BYTES + self.tried.len() as u64 * TRIED_BYTES
     }

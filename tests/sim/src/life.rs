@@ -7,10 +7,10 @@ use crate::host::Host;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use walhost_core::Clock;
 use walhost_core::backend::QueueBackend;
 use walhost_core::inspect::DeadLetterFilter;
 use walhost_core::{BatchBuilder, Headers, Idempotency, Kind, NamespaceName, Queue, Random, RecordId};
-use walhost_core::{Clock, Inspect};
 use walhost_delivery::PauseReason;
 
 /// How often each thing happened.

@@ -41,7 +41,7 @@ pub struct Moody {
 impl Moody {
     /// Down for minutes now and then, as a deployment or an outage.
     fn is_down(&self) -> bool {
-        !*self.well.lock() && mix(self.clock.monotonic().as_secs() / 40 ^ self.mood) % 6 == 0
+        !*self.well.lock() && mix((self.clock.monotonic().as_secs() / 40) ^ self.mood).is_multiple_of(6)
     }
 }
 

@@ -71,7 +71,8 @@ impl Progress {
         self.holds.clear();
         for (hash, holder, ranges) in all {
             let open = holder != NOBODY && !self.settled.contains(holder);
-            let has_started = |offset: &u64| self.tried.get(offset).is_some_and(|tried| tried.waiting && !tried.by_time);
+            let has_started =
+                |offset: &u64| self.tried.get(offset).is_some_and(|tried| tried.waiting && !tried.by_time);
             // One of those behind it may have held it since, and wait for its retry.
             let since = || ranges.iter().flat_map(|(start, end)| *start..*end).find(has_started);
             let holder = if open { Some(holder) } else { since() };

@@ -11,7 +11,9 @@ impl Run {
             self.each(|run| run.space.reference.saved());
             self.ran.count("reopen");
         }
+        let alone = self.snapshot_alone;
         self.come_back();
+        self.snapshot_alone = alone || closed.is_err();
     }
 
     pub(super) fn crash(&mut self) {

@@ -148,7 +148,8 @@ impl Run {
         let power = run.random.below(4) > 0;
         run.world.end(power);
         count_content(&run.world.disk, &mut run.ran);
-        if run.random.below(8) == 0 && run.damage_newest_snapshot() {
+        run.snapshot_alone = self.snapshot_alone;
+        if run.random.below(8) == 0 && !run.snapshot_alone && run.damage_newest_snapshot() {
             run.ran.count("state with a damaged snapshot");
         }
         run.come_back();

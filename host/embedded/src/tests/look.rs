@@ -33,6 +33,7 @@ impl Run {
             run.each(Run::take_up);
         });
         self.each(Run::look);
+        self.snapshot_alone = true;
     }
 
     fn look(&mut self) {

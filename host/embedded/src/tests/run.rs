@@ -33,6 +33,9 @@ pub(super) struct Run {
     pub(super) ran: Ran,
     /// How crash states are taken; none: they are not.
     pub(super) watch: Watch,
+    /// The newest snapshot may say what the log and older snapshots do not: facts that were on their way when the
+    /// process ended.
+    pub(super) snapshot_alone: bool,
     /// The last things done, for whoever reads a failure.
     trace: Vec<String>,
 }
@@ -71,6 +74,7 @@ impl Run {
             values: 0,
             ran: Ran::default(),
             watch,
+            snapshot_alone: false,
             trace: Vec::new(),
         }
     }
@@ -177,17 +181,24 @@ impl Run {
         }
     }
 
+    fn newest_snapshot(&self) -> Option<String> {
+        let files = self.world.disk.list(Path::new("/data/snapshots")).ok()?;
+        files.into_iter().map(|file| file.name).max()
+    }
+
     /// Housekeeping, and what it makes of the dead letters.
     pub(super) fn keep(&mut self) {
         let mut before = Vec::new();
         self.each(|run| before.push(run.letters()));
         let embedded = self.world.embedded();
+        let newest = self.newest_snapshot();
         let kept = self.watched_all("during: housekeeping", Space::may_expire, |run| {
             let kept = embedded.keep().and_then(|()| embedded.snapshot()).is_ok();
             run.world.step();
             kept
         });
         if kept {
+            self.snapshot_alone &= self.newest_snapshot() == newest;
             self.ran.count("snapshot");
         }
         if embedded.namespaces().0.iter().any(|one| one.view.lock().targets.iter().any(|t| !t.moved.is_empty())) {

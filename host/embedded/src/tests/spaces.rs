@@ -8,11 +8,9 @@ use walhost_core::queue::{Lease, QueueContext, QueuePolicy};
 use walhost_core::testkit::queue_suite::policy;
 use walhost_core::{NamespaceName, Queue};
 
-/// A parked key that is sent through again goes before the records of its key that have not followed it. False:
-/// the queue does not do that so far, and puts it behind those.
+/// A parked key that is sent through again goes before the records of its key that have not followed it.
 pub(super) const PARKED_KEYS_GO_FIRST: bool = true;
-/// A record that was delayed, has started and waits for its retry holds its key after a restart, too. False: the
-/// queue forgets that so far.
+/// A record that was delayed, has started and waits for its retry holds its key after a restart, too.
 pub(super) const HELD_KEYS_ARE_DURABLE: bool = true;
 /// Of a parked key that was sent through again one record dies again: those that came back with it follow it
 /// into the dead letters. False: the queue hands them out so far, in their order.
