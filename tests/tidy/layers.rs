@@ -4,7 +4,7 @@ use crate::files;
 use std::collections::BTreeSet;
 
 /// A crate's folder and the crates of ours that it may name.
-const TABLE: [(&str, &[&str]); 16] = [
+const TABLE: [(&str, &[&str]); 17] = [
     ("host/core", &[]),
     ("host/net", &["walhost-core"]),
     ("host/load", &["walhost-core"]),
