@@ -68,12 +68,13 @@ impl Run {
             let first = first.map(|(_, slot)| slot.order).min();
             reference.slot(id, name).unwrap().order = first.map_or(fresh, |first| first - 1);
         }
+        let redriven = reference.slot(id, name).unwrap().redriven;
+        let excused = redriven && !super::spaces::KEYS_ARE_PARKED_AGAIN;
         let holder = reference.of_key(key, name).find(|(other, slot)| {
-            *other != id && slot.now.is_pending() && (slot.started || !floats && slot.blocks() && slot.order < order)
+            let before = !floats && slot.blocks() && slot.order < order && !(excused && slot.redriven);
+            *other != id && slot.now.is_pending() && (slot.started || before)
         });
         assert!(holder.is_none(), "I19: {id:?} was handed out behind an open record of its key, {holder:?}");
-        let redriven = self.space.reference.slot(id, name).unwrap().redriven;
-        let excused = redriven && !super::spaces::KEYS_ARE_PARKED_AGAIN;
         let parked = self.space.parks(name) && self.space.reference.is_parked(key, name) && !excused;
         assert!(!parked, "I19: {id:?} was handed out though its key is parked");
         self.ran.count("in order");
