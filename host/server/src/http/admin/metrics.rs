@@ -194,7 +194,7 @@ fn plugins(text: &mut Text, host: &Host, namespaces: &[Read<'_>]) {
 }
 
 fn log(text: &mut Text, host: &Host) {
-    let stats = host.embedded.stats();
+    let (stats, space) = (host.embedded.stats(), host.embedded.space());
     let name = "walhost_wal_fsync_duration_seconds";
     text.describe(name, "Time of a synced group commit.", "histogram");
     let bounds = walhost_log::stats::BUCKETS_US.iter().map(|us| *us as f64 / 1e6);
@@ -224,6 +224,30 @@ fn log(text: &mut Text, host: &Host) {
             "1 when the host before had closed the log; 0: what may have been in flight went one by one.",
             "gauge",
             u64::from(host.embedded.report().clean),
+        ),
+        (
+            "walhost_wal_needed_bytes",
+            "Bytes of the log's frames that must be kept: open records and dead letters.",
+            "gauge",
+            space.needed_bytes,
+        ),
+        (
+            "walhost_wal_cleaned_bytes_total",
+            "Bytes copied out of segments of which little was needed.",
+            "counter",
+            space.cleaned_bytes,
+        ),
+        (
+            "walhost_wal_snapshot_bytes_total",
+            "Bytes of the snapshots of progress that were written.",
+            "counter",
+            space.snapshot_bytes,
+        ),
+        (
+            "walhost_queue_index_bytes",
+            "Memory for what is known of open records and dead letters, about.",
+            "gauge",
+            space.index_bytes,
         ),
         ("walhost_wal_commits_total", "Group commits.", "counter", stats.commits),
         (
