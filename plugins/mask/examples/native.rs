@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let records = testing::ndjson(&std::fs::read_to_string(file)?);
     let batch: Vec<Record> = records.iter().cycle().take(batch.parse()?).cloned().collect();
     let time = Duration::from_millis(time_ms.parse()?);
-    let empty_ns = median_ns(&batch, time / 4, |batch| batch.iter().map(|record| black_box(record).attempt).sum::<u32>());
+    let empty_ns =
+        median_ns(&batch, time / 4, |batch| batch.iter().map(|record| black_box(record).attempt).sum::<u32>());
     let native_ns = median_ns(&batch, time, |batch| {
         let outcomes = transform.apply_batch(batch);
         assert!(outcomes.iter().all(|outcome| !matches!(outcome, Outcome::Reject(_))), "it rejects");
