@@ -14,6 +14,8 @@ use walhost_tests::receiver::Receiver;
 /// Kills of one run; promises.md asks for 100 in CI.
 const KILLS: u64 = 100;
 const RECORDS_PER_POST: u64 = 20;
+/// Between two batches of a producer: unpaced, a minute's load would take many minutes to deliver.
+const PACE: Duration = Duration::from_millis(20);
 /// How long a settlement may be in memory only (50 ms), and how late a machine that stalls may be with it. The
 /// exact bound is shown on simulated time; here the count below is the sharper one.
 const SETTLEMENT: Duration = Duration::from_millis(50 + 950);
@@ -30,7 +32,7 @@ struct Posted {
     stop: AtomicBool,
 }
 
-/// Posts batches as fast as they are answered until told to stop; an answer that does not come ends it.
+/// Posts batches at a pace that delivery keeps up with until told to stop; an answer that does not come ends it.
 async fn produce(client: Client, url: String, posted: Arc<Posted>) {
     while !posted.stop.load(Ordering::Relaxed) {
         let first = posted.number.fetch_add(RECORDS_PER_POST, Ordering::Relaxed);
@@ -48,6 +50,7 @@ async fn produce(client: Client, url: String, posted: Arc<Posted>) {
         let receipt = answer.json().unwrap();
         let ids = receipt["ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned());
         posted.acknowledged.lock().unwrap().extend(ids.zip(lines));
+        tokio::time::sleep(PACE).await;
     }
 }
 
@@ -202,8 +205,5 @@ async fn i15_a_record_takes_the_host_down_three_times_and_is_then_a_dead_letter(
     let delivered: HashSet<Bytes> =
         receiver.deliveries().iter().map(|delivery| delivery.value.clone()).filter(|value| *value != POISON).collect();
     assert_eq!(delivered.len(), 39, "its neighbours are all delivered");
-    let id = letters[0]["record"].as_str().unwrap();
-    let path = format!("/admin/v1/namespaces/orders/dlq/{}", letters[0]["id"].as_str().unwrap());
-    let attempts = stage.admin_get(&path).await.unwrap()["attempts"].clone();
-    assert!(attempts.to_string().contains("host-crash"), "{id}: {attempts}");
+    assert_eq!(letters[0]["attempts"], 2, "the first stop made it a suspect, the other two were counted");
 }
