@@ -191,8 +191,8 @@ pub enum Settlement {
         /// lease has the same attempt number.
         spent: Option<Attempt>,
     },
-    /// Terminal for now: the original record goes into the namespace's dead letters, durably, before the
-    /// progress moves (I16).
+    /// Terminal, until somebody redrives it: the original record goes into the namespace's dead letters,
+    /// durably, before the progress moves (I16).
     Dead {
         /// The last attempt.
         attempt: Attempt,

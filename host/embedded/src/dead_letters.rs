@@ -36,6 +36,8 @@ pub(crate) struct Dead {
     pub moving: bool,
     /// Hash of the key that it parks.
     pub parks: Option<u64>,
+    /// Offsets below were given when it died: what was appended again at one of them came back before.
+    pub below: u64,
 }
 
 impl Dead {
@@ -57,6 +59,7 @@ impl Dead {
             of,
             moving: false,
             parks: letter.parks,
+            below: letter.below,
         }
     }
 
@@ -127,6 +130,15 @@ impl DeadLetters {
     /// True when a dead letter parks this key of the target.
     pub(crate) fn is_parked(&self, target: u16, hash: u64) -> bool {
         self.parked.range((target, hash, 0)..=(target, hash, u64::MAX)).next().is_some()
+    }
+
+    /// True when a dead letter parks this key of the target that died after the record at this offset had come
+    /// back from the dead letters. Letters that died before wait for a redrive to bring them back too: they do
+    /// not stop those that are back.
+    pub(crate) fn is_parked_since(&self, target: u16, hash: u64, offset: u64) -> bool {
+        // Numbers and offsets are given in one order: the newest letter has seen the most of them.
+        let newest = self.parked.range((target, hash, 0)..=(target, hash, u64::MAX)).next_back();
+        newest.and_then(|(.., number)| self.get(*number)).is_some_and(|dead| dead.below > offset)
     }
 
     /// The letters, and all that park one of their keys: they go back together, in order.
@@ -232,6 +244,7 @@ impl DeadLetters {
                 exhausted: get_exhausted(reader)?,
                 last: reader.bytes()?.into(),
                 parks: reader.option()?.map(|hash| hash << 1),
+                below: reader.u64()?,
                 place: None,
                 index: 0,
                 of: 0,
@@ -264,6 +277,7 @@ impl StillLetters {
             put_exhausted(writer, dead.exhausted);
             writer.bytes(&dead.last);
             writer.option(dead.parks.map(|hash| hash >> 1));
+            writer.u64(dead.below);
         }
     }
 }

@@ -248,10 +248,9 @@ impl Walk<'_> {
             let hash = (!key.is_empty()).then(|| key_hash(key));
             let redriven = returned.as_ref().is_some_and(|one| matches!(one.instead, Instead::Letter(_)));
             if ordered
-                && !redriven
                 && !matches!(next, Next::Started(_))
                 && let Some(hash) = hash
-                && self.view.dead.is_parked(self.target, hash)
+                && self.must_follow(hash, redriven.then_some(offset))
             {
                 self.consume(next, None);
                 if let Some(progress) = self.view.progress(self.target) {
@@ -273,6 +272,15 @@ impl Walk<'_> {
         }
         self.follow(&mut pass);
         pass
+    }
+
+    /// Whether a record follows its parked key into the dead letters. One that came back from there, to this
+    /// offset, does only when another of its key has died since (I19).
+    fn must_follow(&self, hash: u64, came_back: Option<u64>) -> bool {
+        match came_back {
+            None => self.view.dead.is_parked(self.target, hash),
+            Some(offset) => self.view.dead.is_parked_since(self.target, hash, offset),
+        }
     }
 
     /// A frame that is in memory.

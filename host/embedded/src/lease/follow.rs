@@ -65,10 +65,11 @@ impl Walk<'_> {
                 continue;
             };
             let until_ms = self.monotonic_ms.saturating_add(self.request.visibility_ms);
+            let redriven =
+                found.returned.as_ref().is_some_and(|(_, returned)| matches!(returned.instead, Instead::Letter(_)));
+            let follows = self.must_follow(hash, redriven.then_some(offset));
             let progress = self.view.progress(self.target).expect("it was there above");
-            if let Some((_, returned)) = &found.returned
-                && matches!(returned.instead, Instead::Letter(_))
-            {
+            if !follows {
                 // It has come back from there by somebody's wish.
                 progress.install(hash, offset);
                 progress.ready.insert(offset);

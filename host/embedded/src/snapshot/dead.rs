@@ -5,7 +5,7 @@ use crate::dead_letters::DeadLetters;
 
 pub(super) const SECTION: Section = Section {
     name: "dead",
-    version: 2,
+    version: 3,
     take: |view| {
         let still = view.dead.still();
         if still.is_empty() {

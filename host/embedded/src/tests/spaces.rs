@@ -13,8 +13,8 @@ pub(super) const PARKED_KEYS_GO_FIRST: bool = true;
 /// A record that was delayed, has started and waits for its retry holds its key after a restart, too.
 pub(super) const HELD_KEYS_ARE_DURABLE: bool = true;
 /// Of a parked key that was sent through again one record dies again: those that came back with it follow it
-/// into the dead letters. False: the queue hands them out so far, in their order.
-pub(super) const KEYS_ARE_PARKED_AGAIN: bool = false;
+/// into the dead letters.
+pub(super) const KEYS_ARE_PARKED_AGAIN: bool = true;
 /// How long a dead letter is kept.
 pub(super) const RETENTION_MS: u64 = 60_000;
 
