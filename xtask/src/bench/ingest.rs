@@ -5,14 +5,12 @@
 //! voids it.
 
 use crate::bench::floor;
-use crate::bench::measure::{self, Run, VALUE_BYTES};
+use crate::bench::measure::{self, Run, Session};
 use crate::bench::server::{Ask, Kind};
 use crate::bench::settings::Settings;
 use crate::bench::table::{Cell, Sheet, ms, number};
 use clap::Args;
-use std::sync::Arc;
 use std::time::Duration;
-use walhost_load::{Timeline, Values};
 
 #[derive(Args)]
 pub struct Options {
@@ -42,32 +40,20 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     for round in 0..settings.rounds() {
         for (kind, runs) in kinds.iter().zip(&mut runs) {
             let directory = place.path().join(format!("{kind:?}-{round}"));
-            let mut server = kind.make(settings, &binary, &directory, 1)?;
+            let server = kind.make(settings, &binary, &directory, 1)?;
             settings.say(&format!("round {}: {}", round + 1, server.name()));
-            server.start()?;
-            let timeline = Timeline::default();
-            let values = Arc::new(Values::new(round as u64 + 1, VALUE_BYTES)?);
-            let (mut first, mut acknowledged) = (0, 0);
+            let mut session = Session::start(server, round as u64 + 1)?;
             for (load, runs) in LOADS.iter().zip(runs) {
                 let (outstanding, batch) = *load;
-                for (duration, counts) in [(WARM, false), (duration, true)] {
-                    let ask = Ask { outstanding, batch, rate: None, duration, streams: 1, first };
-                    let run = measure::run(server.as_ref(), &ask, &timeline, &values)?;
-                    first = run.next.next_multiple_of(64);
-                    acknowledged += run.records;
-                    if counts {
-                        runs.push(run);
-                    }
-                }
+                runs.push(session.run(&Ask { outstanding, batch, rate: None, duration, streams: 1, first: 0 }, WARM)?);
             }
-            let lost = measure::verify(server.as_mut(), kind.syncs(), acknowledged)?;
+            let (acknowledged, lost) = session.end(kind.syncs())?;
             if lost > 0 {
                 losses.push(format!(
                     "{}: {lost} of {acknowledged} acknowledged records were gone after SIGKILL.",
                     kind.label()
                 ));
             }
-            drop(server);
             std::fs::remove_dir_all(&directory)?;
         }
     }
@@ -133,18 +119,19 @@ fn show(
         let ours = medians.first().and_then(|loads| loads.get(load)).map_or(f64::NAN, |run| run.records_per_second);
         for (kind, loads) in kinds.iter().zip(&medians) {
             let Some(run) = loads.get(load) else { continue };
+            let ([p50, p99, p999], [commit, cpu, generator, memory]) = (measure::quantiles(run), measure::costs(run));
             sheet.row(vec![
                 kind.label().into(),
                 kind.promise().into(),
                 format!("{outstanding} × {batch}").into(),
                 number(run.records_per_second, 0),
-                ms(run.latency.p50_us as f64),
-                ms(run.latency.p99_us as f64),
-                ms(run.latency.p999_us as f64),
-                run.records_per_commit.map_or(Cell::None, |records| number(records, 1)),
-                number(run.cpu_us, 2),
-                number(run.generator_us, 2),
-                number(run.resident_mib, 0),
+                p50,
+                p99,
+                p999,
+                commit,
+                cpu,
+                generator,
+                memory,
                 if *kind == Kind::Walhost { Cell::None } else { number(ours / run.records_per_second, 1) },
                 number(run.records_per_second / floor, 1),
             ]);

@@ -3,14 +3,12 @@
 //! In: rates. Out: quantiles beside a raw synced write of the same disk, and peers at the same rates.
 
 use crate::bench::floor;
-use crate::bench::measure::{self, Run, VALUE_BYTES};
+use crate::bench::measure::{self, Run, Session};
 use crate::bench::server::{Ask, Kind};
 use crate::bench::settings::Settings;
 use crate::bench::table::{Cell, Sheet, ms, number};
 use clap::Args;
-use std::sync::Arc;
 use std::time::Duration;
-use walhost_load::{Timeline, Values};
 
 #[derive(Args)]
 pub struct Options {
@@ -39,32 +37,21 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     for round in 0..settings.rounds() {
         for (kind, runs) in kinds.iter().zip(&mut runs) {
             let directory = place.path().join(format!("{kind:?}-{round}"));
-            let mut server = kind.make(settings, &binary, &directory, 1)?;
+            let server = kind.make(settings, &binary, &directory, 1)?;
             settings.say(&format!("round {}: {}", round + 1, server.name()));
-            server.start()?;
-            let timeline = Timeline::default();
-            let values = Arc::new(Values::new(round as u64 + 1, VALUE_BYTES)?);
-            let (mut first, mut acknowledged) = (0, 0);
-            let mut keeps_up = true;
+            let mut session = Session::start(server, round as u64 + 1)?;
             for (rate, runs) in options.rates.iter().zip(runs) {
                 // Beyond the first rate that it cannot hold there is only a queue to be measured.
-                for (duration, counts) in [(WARM, false), (duration, true)] {
-                    if !keeps_up {
-                        continue;
-                    }
-                    let rate = Some(*rate);
-                    let ask = Ask { outstanding: OUTSTANDING, batch: 1, rate, duration, streams: 1, first };
-                    let run = measure::run(server.as_ref(), &ask, &timeline, &values)?;
-                    first = run.next;
-                    acknowledged += run.records;
-                    if counts {
-                        keeps_up = run.unsent == 0;
-                        runs.push(run);
-                    }
+                let rate = Some(*rate);
+                let ask = Ask { outstanding: OUTSTANDING, batch: 1, rate, duration, streams: 1, first: 0 };
+                let run = session.run(&ask, WARM)?;
+                let keeps_up = run.unsent == 0;
+                runs.push(run);
+                if !keeps_up {
+                    break;
                 }
             }
-            measure::verify(server.as_mut(), true, acknowledged)?;
-            drop(server);
+            session.end(true)?;
             std::fs::remove_dir_all(&directory)?;
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::bench::cost;
 use crate::bench::server::{Ask, Server};
+use crate::bench::table::{Cell, ms, number};
 use anyhow::ensure;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +62,44 @@ pub fn run(server: &dyn Server, ask: &Ask, timeline: &Timeline, values: &Arc<Val
     })
 }
 
+/// Several runs on one server, numbered on, and how many records it has acknowledged in all of them.
+pub struct Session {
+    server: Box<dyn Server>,
+    timeline: Timeline,
+    values: Arc<Values>,
+    next: u64,
+    acknowledged: u64,
+}
+
+impl Session {
+    /// Starts the server.
+    pub fn start(mut server: Box<dyn Server>, seed: u64) -> anyhow::Result<Session> {
+        server.start()?;
+        let values = Arc::new(Values::new(seed, VALUE_BYTES)?);
+        Ok(Session { server, timeline: Timeline::default(), values, next: 0, acknowledged: 0 })
+    }
+
+    /// The figures of a load, after a shorter run of it that warms up.
+    pub fn run(&mut self, ask: &Ask, warm: Duration) -> anyhow::Result<Run> {
+        self.once(&Ask { duration: warm, ..ask.clone() })?;
+        self.once(ask)
+    }
+
+    fn once(&mut self, ask: &Ask) -> anyhow::Result<Run> {
+        let ask = Ask { first: self.next, ..ask.clone() };
+        let run = run(&*self.server, &ask, &self.timeline, &self.values)?;
+        self.next = run.next.next_multiple_of(ask.batch as u64);
+        self.acknowledged += run.records;
+        Ok(run)
+    }
+
+    /// Ends it with [`verify`]; answers how many records were acknowledged, and how many of them are gone.
+    pub fn end(mut self, syncs: bool) -> anyhow::Result<(u64, u64)> {
+        let lost = verify(&mut *self.server, syncs, self.acknowledged)?;
+        Ok((self.acknowledged, lost))
+    }
+}
+
 /// kill -9 and a start: a server that syncs must hold what it acknowledged, not one record less or more.
 /// Of one that answers before the sync, answers how many records are gone.
 pub fn verify(server: &mut dyn Server, syncs: bool, acknowledged: u64) -> anyhow::Result<u64> {
@@ -80,6 +119,21 @@ pub fn verify(server: &mut dyn Server, syncs: bool, acknowledged: u64) -> anyhow
         server.name()
     );
     Ok(acknowledged - held)
+}
+
+/// A run's latency, as all tables show it.
+pub fn quantiles(run: &Run) -> [Cell; 3] {
+    [run.latency.p50_us, run.latency.p99_us, run.latency.p999_us].map(|us| ms(us as f64))
+}
+
+/// What a run has cost, as all tables show it: records a commit, processor time of both, memory.
+pub fn costs(run: &Run) -> [Cell; 4] {
+    [
+        run.records_per_commit.map_or(Cell::None, |records| number(records, 1)),
+        number(run.cpu_us, 2),
+        number(run.generator_us, 2),
+        number(run.resident_mib, 0),
+    ]
 }
 
 /// The run in the middle, by one of its figures.

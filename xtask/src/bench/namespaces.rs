@@ -4,16 +4,14 @@
 //! memory and processor time of idle ones.
 
 use crate::bench::cost;
-use crate::bench::measure::{self, Run, VALUE_BYTES};
+use crate::bench::measure::{self, Run, Session};
 use crate::bench::server::{Ask, Kind, Server};
 use crate::bench::settings::Settings;
 use crate::bench::stage::Stage;
-use crate::bench::table::{Cell, Sheet, ms, number};
+use crate::bench::table::{Cell, Sheet, number};
 use clap::Args;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-use walhost_load::{Timeline, Values};
 
 #[derive(Args)]
 pub struct Options {
@@ -72,14 +70,10 @@ fn one(
     streams: u64,
     duration: Duration,
 ) -> anyhow::Result<Run> {
-    let mut server = kind.make(settings, binary, directory, streams)?;
-    server.start()?;
-    let timeline = Timeline::default();
-    let values = Arc::new(Values::new(1, VALUE_BYTES)?);
-    let ask = Ask { outstanding: OUTSTANDING, batch: 1, rate: None, duration: WARM, streams, first: 0 };
-    let warm = measure::run(server.as_ref(), &ask, &timeline, &values)?;
-    let run = measure::run(server.as_ref(), &Ask { duration, first: warm.next, ..ask }, &timeline, &values)?;
-    measure::verify(server.as_mut(), kind.syncs(), warm.records + run.records)?;
+    let mut session = Session::start(kind.make(settings, binary, directory, streams)?, 1)?;
+    let run =
+        session.run(&Ask { outstanding: OUTSTANDING, batch: 1, rate: None, duration, streams, first: 0 }, WARM)?;
+    session.end(kind.syncs())?;
     Ok(run)
 }
 
@@ -145,19 +139,20 @@ fn show(options: &Options, rows: Vec<Row>, idle: &Idle, duration: Duration) -> a
             one = Some((row.kind.clone(), run.records_per_second));
         }
         let share = one.as_ref().filter(|(kind, _)| *kind == row.kind).map(|(_, one)| run.records_per_second / one);
+        let ([p50, p99, p999], [commit, cpu, generator, memory]) = (measure::quantiles(&run), measure::costs(&run));
         sheet.row(vec![
             row.kind.label().into(),
             row.kind.promise().into(),
             number(row.streams as f64, 0),
             number(run.records_per_second, 0),
             share.map_or(Cell::None, |share| format!("{:.0} %", share * 100.0).into()),
-            ms(run.latency.p50_us as f64),
-            ms(run.latency.p99_us as f64),
-            ms(run.latency.p999_us as f64),
-            run.records_per_commit.map_or(Cell::None, |records| number(records, 1)),
-            number(run.cpu_us, 2),
-            number(run.generator_us, 2),
-            number(run.resident_mib, 0),
+            p50,
+            p99,
+            p999,
+            commit,
+            cpu,
+            generator,
+            memory,
         ]);
     }
     sheet.note(format!(

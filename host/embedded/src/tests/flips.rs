@@ -134,6 +134,8 @@ impl Rest {
             }
             place += 1;
         });
+        // What still waits for a commit holds on to its queue: half a million of them would fill the memory.
+        run.world.flush();
         let told = !embedded.report().damage.is_empty() || embedded.stats().corrupt_frames > 0;
         flips.states += 1;
         if nameless {

@@ -69,6 +69,23 @@ impl Host {
         self.world.wait(queue.subscribe(&target("t"), From::Earliest)).unwrap()
     }
 
+    /// Many records that are settled at once in the namespaces that flow, and a few that stay open in the one that
+    /// stands still; answers these.
+    fn one_still_among_those_that_flow(&mut self, rounds: u8) -> Vec<(RecordId, Vec<u8>)> {
+        let still = Arc::clone(&self.still);
+        let mut kept = Vec::new();
+        for round in 0..rounds {
+            let value = vec![round; 900];
+            kept.push((self.append(&still, &value, None).unwrap(), value));
+            for number in 0..80 {
+                let queue = Arc::clone(&self.flowing[number % FLOWING]);
+                self.append(&queue, &[7; 1_000], None).unwrap();
+                self.settle(&queue, false);
+            }
+        }
+        kept
+    }
+
     /// Settles all that is ready; answers the values.
     fn settle(&mut self, queue: &Arc<dyn Queue>, dead: bool) -> Vec<(RecordId, Vec<u8>)> {
         let sub = self.sub(queue);
@@ -211,17 +228,7 @@ fn i09_b16_one_delayed_record_a_segment_is_copied_and_keeps_its_time() {
 fn i09_a_crash_while_copies_are_on_their_way_loses_nothing_and_doubles_nothing() {
     for stop in 1..25 {
         let mut host = Host::new(100 + stop);
-        let still = Arc::clone(&host.still);
-        let mut kept = Vec::new();
-        for round in 0..20_u8 {
-            let value = vec![round; 900];
-            kept.push((host.append(&still, &value, None).unwrap(), value));
-            for number in 0..80 {
-                let queue = Arc::clone(&host.flowing[number % FLOWING]);
-                host.append(&queue, &[7; 1_000], None).unwrap();
-                host.settle(&queue, false);
-            }
-        }
+        let kept = host.one_still_among_those_that_flow(20);
         host.world.flush();
         for _ in 0..3 {
             host.world.embedded().keep().unwrap();
@@ -250,17 +257,8 @@ fn i09_a_crash_while_copies_are_on_their_way_loses_nothing_and_doubles_nothing()
 #[test]
 fn i09_what_is_settled_while_its_copy_is_on_its_way_stays_settled_and_a_new_target_finds_the_rest() {
     let mut host = Host::new(4);
+    let kept = host.one_still_among_those_that_flow(24);
     let still = Arc::clone(&host.still);
-    let mut kept = Vec::new();
-    for round in 0..24_u8 {
-        let value = vec![round; 900];
-        kept.push((host.append(&still, &value, None).unwrap(), value));
-        for number in 0..80 {
-            let queue = Arc::clone(&host.flowing[number % FLOWING]);
-            host.append(&queue, &[7; 1_000], None).unwrap();
-            host.settle(&queue, false);
-        }
-    }
     let embedded = host.world.embedded();
     for _ in 0..3 {
         embedded.keep().unwrap();
