@@ -51,7 +51,7 @@ impl Run {
                 };
                 // Of two that look alike it may be the one that blocks nobody; and who knows in which order a redrive
                 // in doubt has put them.
-                let redriven = slot.now == Stand::Dead;
+                let redriven = matches!(slot.now, Stand::Dead | Stand::Expired | Stand::Purged);
                 let floats =
                     redriven || fitting.iter().any(|stand| matches!(stand, Stand::Pending { timed: true, .. }));
                 if stand != slot.now {
