@@ -14,6 +14,9 @@ const ANSWER: &str = "(i32.store (i32.const 1024) (local.get $answers)) (i32.sto
 /// Records of one POST of the neighbour, and the pause between two of them: 1,000 records a second.
 const NEIGHBOUR: (usize, Duration) = (10, Duration::from_millis(10));
 
+/// How often a neighbour that fell behind is looked at again.
+const TRIES: usize = 3;
+
 /// What each does when a value begins with `!`, and the code that its dead letters have.
 fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let huge = format!(
@@ -65,7 +68,8 @@ async fn rate<T>(stage: &Stage, calm: &Receiver, meanwhile: impl Future<Output =
 }
 
 /// Loads a component into `hurt`, posts five bad records and twenty good ones, and waits for their ends.
-async fn hurt(stage: &Stage, receiver: &Receiver, component: Vec<u8>) -> Vec<Value> {
+/// `times`: how often that was done with this component, this time included.
+async fn hurt(stage: &Stage, receiver: &Receiver, component: Vec<u8>, times: usize) -> Vec<Value> {
     let digest = stage.upload(component).await.unwrap();
     let limits = json!({ "memory": "16MiB", "deadline": "400ms", "cpu": "200ms", "output": "1MiB", "instances": 4 });
     let slot = json!({ "digest": digest, "limits": limits });
@@ -77,7 +81,7 @@ async fn hurt(stage: &Stage, receiver: &Receiver, component: Vec<u8>) -> Vec<Val
     }
     let path = format!("/admin/v1/namespaces/hurt/dlq?digest={digest}");
     let letters = async |host: &Host| Ok(host.admin_get(&path).await?["items"].as_array().unwrap().clone());
-    let letters = stage.until("five dead letters", Duration::from_secs(60), letters, |l| l.len() == 5).await.unwrap();
+    let letters = stage.until("five dead letters", Duration::from_secs(60), letters, |l| l.len() == 5 * times).await.unwrap();
     let good = async |_: &Host| Ok(receiver.confirmed());
     stage.until("twenty good ones", Duration::from_secs(30), good, |n| *n == before + 20).await.unwrap();
     letters
@@ -104,10 +108,18 @@ async fn i30_hostile_components_are_contained_while_a_neighbour_flows() {
             .unwrap();
     })
     .await;
-    assert!(usual > 300.0, "the neighbour itself is too slow to judge by: {usual:.0} records/s");
+    assert!(usual > 700.0, "the neighbour itself is too slow to judge by: {usual:.0} records/s");
     for (name, component, code) in hostile() {
-        let (meanwhile, letters) = rate(&stage, &calm, hurt(&stage, &receiver, component)).await;
-        println!("{name}: neighbour {meanwhile:.0} of {usual:.0} records/s");
+        // A machine that stalls is slow at everything, for a moment: who is hurt by a neighbour is so each time.
+        let (mut fastest, mut letters) = (0.0_f64, Vec::new());
+        for times in 1..=TRIES {
+            let (meanwhile, seen) = rate(&stage, &calm, hurt(&stage, &receiver, component.clone(), times)).await;
+            println!("{name}: neighbour {meanwhile:.0} of {usual:.0} records/s");
+            (fastest, letters) = (fastest.max(meanwhile), seen);
+            if fastest >= 0.8 * usual {
+                break;
+            }
+        }
         for letter in &letters {
             assert_eq!(
                 (&letter["code"], &letter["attempts"], &letter["exhausted"]),
@@ -115,9 +127,7 @@ async fn i30_hostile_components_are_contained_while_a_neighbour_flows() {
                 "{name}"
             );
         }
-        // A machine that stalls is slow at everything; a neighbour that starves gets next to nothing. By how
-        // much it really moves is for a benchmark to say.
-        assert!(meanwhile >= 0.5 * usual, "{name}: the neighbour fell from {usual:.0} to {meanwhile:.0} records/s");
+        assert!(fastest >= 0.8 * usual, "{name}: the neighbour fell from {usual:.0} to {fastest:.0} records/s");
     }
     // The two that are not even taken, each by its own sentence.
     let foreign = Guest {

@@ -135,12 +135,20 @@ impl Host {
             if let Some(status) = self.process.as_mut().and_then(Process::ended) {
                 bail!("the host ended at its start ({status}); its log:\n{}", self.log_tail());
             }
-            if self.client.get(&ready).await.is_ok_and(|answer| answer.status == 200) {
+            if self.client.get(&ready).await.is_ok_and(|answer| answer.status == 200) && self.is_itself().await {
                 return Ok(begun.elapsed());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         bail!("the host was not ready after 60 s; its log:\n{}", self.log_tail())
+    }
+
+    /// Whether it is our process that answers: the port was free between two lives of it, and another host may
+    /// have taken it. Who wants a token is believed.
+    async fn is_itself(&self) -> bool {
+        let Ok(answer) = self.client.get(&format!("{}/admin/v1/info", self.admin)).await else { return false };
+        let told = answer.json().ok().and_then(|info| info["pid"].as_u64());
+        answer.status == 401 || told.is_some() && told == self.process.as_ref().map(|process| u64::from(process.id()))
     }
 
     /// kill -9, and wait until it is gone.
@@ -219,6 +227,15 @@ impl Host {
         Ok(sum(&String::from_utf8_lossy(&answer.text), name, labels))
     }
 
+    /// The same, of a metric that must be there: no line is an error, not nothing.
+    pub async fn sample(&self, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
+        let answer = self.client.get(&format!("{}/metrics", self.admin)).await?;
+        ensure!(answer.status == 200, "/metrics answered {}", answer.status);
+        let text = String::from_utf8_lossy(&answer.text);
+        ensure!(lines(&text, name, labels).next().is_some(), "/metrics has no {name} with {labels:?}");
+        Ok(sum(&text, name, labels))
+    }
+
     /// Waits until `holds` is true of what `ask` answers; the error shows the last answer.
     pub async fn until<T: std::fmt::Debug>(
         &self,
@@ -243,9 +260,12 @@ impl Host {
 
 /// The sum of a metric in Prometheus text over the lines with these labels.
 pub fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
+    lines(text, name, labels).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// The lines of a metric with these labels.
+fn lines<'t>(text: &'t str, name: &str, labels: &[&str]) -> impl Iterator<Item = &'t str> {
     text.lines()
-        .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
-        .filter(|line| labels.iter().all(|label| line.contains(label)))
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum()
+        .filter(move |line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+        .filter(move |line| labels.iter().all(|label| line.contains(label)))
 }

@@ -31,7 +31,7 @@ pub fn binary(profile: &str, name: &str) -> PathBuf {
 pub fn run<A: AsRef<OsStr>>(directory: &Path, arguments: &[A], variables: &[(&str, &OsStr)]) -> anyhow::Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let words: Vec<_> = arguments.iter().map(|a| a.as_ref().to_string_lossy().into_owned()).collect();
-    println!("── cargo {}", words.join(" "));
+    eprintln!("── cargo {}", words.join(" "));
     let begun = Instant::now();
     let status = Command::new(cargo)
         .args(arguments)
@@ -42,7 +42,7 @@ pub fn run<A: AsRef<OsStr>>(directory: &Path, arguments: &[A], variables: &[(&st
     if !status.success() {
         bail!("`cargo {}` failed in {}", words.join(" "), directory.display());
     }
-    println!("── done in {:.1} s", begun.elapsed().as_secs_f64());
+    eprintln!("── done in {:.1} s", begun.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -24,7 +24,7 @@ pub fn debian(program: &str, package: &str, size: &str) -> anyhow::Result<PathBu
     if !rustix::process::geteuid().is_root() {
         bail!("`{program}` is not installed and only root may install it; {remedy}");
     }
-    println!("── installing {package} ({size}) with apt-get, because `{program}` is missing");
+    eprintln!("── installing {package} ({size}) with apt-get, because `{program}` is missing");
     let install = || apt(&["install", "-y", "--no-install-recommends", package]);
     if !install() {
         apt(&["update"]);

@@ -25,14 +25,16 @@ pub fn shown_state(standing: &Standing, holder: Holder<'_>) -> State {
     match standing.state {
         State::Ready if holds => State::Held,
         // A probe's record stays with the worker until another one was tried, so that probes take turns.
-        State::InFlight if holder.status.is_some_and(is_open) => State::Held,
+        State::InFlight if holder.status.is_some_and(is_kept) => State::Held,
         State::Retrying if holds && standing.attempts.is_empty() => State::Held,
         state => state,
     }
 }
 
-fn is_open(status: &TargetStatus) -> bool {
-    matches!(status.state, TargetState::Open { .. })
+/// Whether what is leased is kept by the worker: while the breaker is open nothing is sent, but what was sent before
+/// may still be at the target.
+fn is_kept(status: &TargetStatus) -> bool {
+    matches!(status.state, TargetState::Open { .. }) && status.in_flight == 0
 }
 
 /// What the record is waiting for, or how it ended. `time` writes milliseconds since the Unix epoch for people.
@@ -68,6 +70,9 @@ pub fn why(standing: &Standing, holder: Holder<'_>, time: &dyn Fn(u64) -> String
         State::InFlight => match holder.status.map(|status| (&status.alarm, &status.state)) {
             Some((Some(alarm), _)) => {
                 format!("tried, and the queue cannot settle it since {}: {}", time(alarm.since_ms), alarm.error)
+            }
+            Some((None, TargetState::Open { .. })) if !holder.status.is_some_and(is_kept) => {
+                "at the target now".to_owned()
             }
             Some((None, TargetState::Open { .. } | TargetState::Probing)) => {
                 held().unwrap_or_else(|| "the breaker is open".to_owned())

@@ -7,6 +7,7 @@ use crate::frame::fact::Fact;
 use crate::limits;
 use crate::shared::{Namespace, durable};
 use crate::subscription::TargetSubscription;
+use crate::suspects::Start;
 use crate::view::View;
 use parking_lot::Mutex;
 use std::pin::pin;
@@ -116,8 +117,12 @@ impl TargetSubscription {
                 return Ok(());
             }
             progress.suspects.pass(offset);
-            let number = progress.tried.get(&offset).map_or(0, |tried| tried.number) + 1;
-            let started = Fact::Started { target: self.target, offset, number, at_ms: shared.clock.now_ms() };
+            let (number, spent, first_spent_at_ms) = progress
+                .tried
+                .get(&offset)
+                .map_or((0, 0, None), |tried| (tried.number, tried.spent, tried.first_spent_at_ms));
+            let start = Start { number: number + 1, at_ms: shared.clock.now_ms(), spent, first_spent_at_ms };
+            let started = Fact::Started { target: self.target, offset, start };
             shared.apply_durably(OPERATION, &self.namespace, &mut view, &[started])?
         };
         let written = durable(OPERATION, answer).await;

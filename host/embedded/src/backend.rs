@@ -362,22 +362,21 @@ impl Embedded {
 
     /// Takes a snapshot now.
     pub fn snapshot(&self) -> Result<()> {
-        let (namespaces, next_view) = self.namespaces();
-        self.generations.lock().snapshot(&self.shared, &namespaces, next_view)
+        self.generations.lock().snapshot(&self.shared, || self.namespaces())
     }
 
     /// One round of housekeeping. Blocks on the disk; the housekeeper calls it once a second.
     pub fn keep(&self) -> Result<()> {
-        let (namespaces, next_view) = self.namespaces();
+        let (namespaces, _) = self.namespaces();
         if !self.shared.save_again() {
             tracing::warn!("settlements wait for the disk");
         }
         tidy(&self.shared, &namespaces);
-        let cleaned = self.cleaner.lock().awaits_release(&self.shared);
+        let cleaned = self.cleaner.lock().awaits_release(&self.shared, &namespaces);
         let mut generations = self.generations.lock();
         let short = self.shared.log.state() == walhost_log::State::DiskFull;
         if short || cleaned || generations.is_due(&self.shared) {
-            generations.snapshot(&self.shared, &namespaces, next_view)?;
+            generations.snapshot(&self.shared, || self.namespaces())?;
         }
         let released = generations.release(&self.shared, &namespaces);
         if !released.is_empty() {
@@ -488,9 +487,16 @@ impl Embedded {
         let namespace = Namespace::new(Arc::clone(&self.shared), view);
         let at_ms = self.shared.clock.now_ms();
         let fact = Fact::Made { name: name.as_str().to_owned(), incarnation, at_ms };
-        let answer = self.shared.propose("embedded.open", &namespace, vec![fact])?;
-        durable("embedded.open", answer).await?;
+        // It is there before its frame is: a snapshot that holds all facts up to that frame must hold it too.
         self.registry.lock().all.insert(number, Arc::clone(&namespace));
+        let made = match self.shared.propose("embedded.open", &namespace, vec![fact]) {
+            Ok(answer) => durable("embedded.open", answer).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = made {
+            self.registry.lock().all.remove(&number);
+            return Err(error);
+        }
         Ok(namespace)
     }
 }

@@ -14,6 +14,7 @@ mod copy;
 use crate::limits;
 use crate::shared::{Namespace, Shared};
 use choose::choose;
+use copy::Sliced;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -98,10 +99,12 @@ impl Cleaner {
     }
 
     /// True when segments wait for the snapshots after which they can be given back.
-    pub(crate) fn awaits_release(&mut self, shared: &Shared) -> bool {
+    pub(crate) fn awaits_release(&mut self, shared: &Shared, namespaces: &[Arc<Namespace>]) -> bool {
         if !self.emptied.is_empty() {
             let there: BTreeSet<u64> = shared.log.segments().iter().map(|segment| segment.segment).collect();
             self.emptied.retain(|segment| there.contains(segment));
+            // A target that has begun with the earliest record may need some of them again.
+            retain_unneeded(&mut self.emptied, namespaces);
         }
         !self.emptied.is_empty()
     }
@@ -122,7 +125,7 @@ impl Cleaner {
             return Ok(Cleaned::Idle);
         }
         if self.round.is_none() {
-            if self.awaits_release(shared) {
+            if self.awaits_release(shared, namespaces) {
                 return Ok(Cleaned::Idle);
             }
             let Some(segments) = settled.and_then(|settled| choose(shared, namespaces, settled, self.bytes())) else {
@@ -141,8 +144,9 @@ impl Cleaner {
             round.segments.iter().for_each(|segment| shared.log.release(*segment));
         }
         match sliced {
-            Ok(Some(bytes)) => Ok(Cleaned::Worked(bytes)),
-            Ok(None) => {
+            Ok(Slice::Worked(bytes)) => Ok(Cleaned::Worked(bytes)),
+            Ok(Slice::NoRoom) => Ok(Cleaned::Waits),
+            Ok(Slice::End) => {
                 self.end(namespaces);
                 Ok(Cleaned::Worked(0))
             }
@@ -157,30 +161,45 @@ impl Cleaner {
     fn end(&mut self, namespaces: &[Arc<Namespace>]) {
         let Some(round) = self.round.take() else { return };
         let mut emptied = round.segments;
-        for namespace in namespaces {
-            let view = namespace.view.lock();
-            emptied.retain(|segment| view.removed || view.extents.usage(*segment).live == 0);
-        }
+        retain_unneeded(&mut emptied, namespaces);
         self.segments += emptied.len() as u64;
         self.emptied = emptied;
     }
 }
 
+/// Lets go of the segments that some namespace needs.
+fn retain_unneeded(segments: &mut BTreeSet<u64>, namespaces: &[Arc<Namespace>]) {
+    for namespace in namespaces {
+        let view = namespace.view.lock();
+        segments.retain(|segment| view.removed || view.extents.usage(*segment).live == 0);
+    }
+}
+
+/// What one slice did.
+enum Slice {
+    /// So many bytes were handed to the log.
+    Worked(u64),
+    /// The log has enough to do: the same again later.
+    NoRoom,
+    /// Everything was gone over.
+    End,
+}
+
 impl Round {
-    /// Copies the next slice; how many bytes, or none at the end.
+    /// Copies the next slice.
     fn slice(
         &mut self,
         shared: &Arc<Shared>,
         namespaces: &[Arc<Namespace>],
         flight: &Arc<Flight>,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Slice> {
         let from = namespaces.partition_point(|namespace| namespace.number < self.view);
         for namespace in &namespaces[from..] {
             if namespace.number != self.view {
                 (self.view, self.next) = (namespace.number, Next::Records(0));
             }
             while namespace.needs(&self.segments) {
-                let (bytes, next) = match self.next {
+                let Sliced { bytes, next, no_room } = match self.next {
                     Next::Records(offset) => copy::records(shared, namespace, &self.segments, offset, flight)?,
                     Next::Letters(number) => copy::letters(shared, namespace, &self.segments, number, flight)?,
                 };
@@ -189,15 +208,18 @@ impl Round {
                     None => break,
                 }
                 if bytes > 0 {
-                    return Ok(Some(bytes));
+                    return Ok(Slice::Worked(bytes));
+                }
+                if no_room {
+                    return Ok(Slice::NoRoom);
                 }
             }
             (self.view, self.next) = (namespace.number.saturating_add(1), Next::Records(0));
             if flight.waiting.load(Ordering::Acquire) > 0 {
-                return Ok(Some(0));
+                return Ok(Slice::Worked(0));
             }
         }
-        Ok(None)
+        Ok(Slice::End)
     }
 }
 

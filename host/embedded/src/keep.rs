@@ -36,21 +36,22 @@ impl Generations {
     /// Takes a snapshot of all namespaces and gives back the segments that two snapshots do not need.
     ///
     /// Every fact up to `as_of` is in it: facts are applied when they are submitted or when they are
-    /// durable, and `applied` is read before any view is. Facts after it may be in it too; they are applied
-    /// again at a replay, and change nothing then.
+    /// durable, and `applied` is read before any view is, and before `namespaces` is asked which there are and
+    /// which number the next one gets. Facts after it may be in it too; they are applied again at a replay, and
+    /// change nothing then.
     pub(crate) fn snapshot(
         &mut self,
         shared: &Arc<Shared>,
-        namespaces: &[Arc<Namespace>],
-        next_view: u32,
+        namespaces: impl FnOnce() -> (Vec<Arc<Namespace>>, u32),
     ) -> Result<()> {
         let as_of = shared.applied.load(Ordering::Acquire);
+        let (namespaces, next_view) = namespaces();
         #[cfg(any(test, feature = "planted"))]
         let as_of = as_of + if shared.planted == Some(crate::Planted::SnapshotAsOfTooHigh) { 2 } else { 0 };
         let segments = shared.log.segments();
         let mut parts = vec![put_head(next_view)];
         let mut live = BTreeSet::new();
-        for namespace in namespaces {
+        for namespace in &namespaces {
             let view = namespace.view.lock();
             if view.removed {
                 continue;
@@ -78,7 +79,7 @@ impl Generations {
         self.segment = segments.last().map_or(0, |segment| segment.segment);
         let files_wait = shared.run_files.waits(shared.clock.now_ms());
         if (again || self.before.is_none()) && (files_wait || segments.iter().any(|segment| segment.sealed)) {
-            move_on(shared, namespaces);
+            move_on(shared, &namespaces);
         }
         Ok(())
     }

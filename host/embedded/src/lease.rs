@@ -403,6 +403,7 @@ impl Walk<'_> {
         let progress = self.view.progress(self.target).expect("it was there when the walk began");
         if let Some(leased) = progress.leases.get_mut(&picked.token) {
             leased.alone = true;
+            progress.alone = Some(picked.token);
         }
         let suspicion = progress.suspects.suspicion(picked.offset);
         (picked.suspect, picked.crashes) = (suspicion.is_some(), suspicion.unwrap_or(0));

@@ -177,18 +177,29 @@ impl EmbeddedQueue {
         let mut moved = 0;
         for part in self.wanted(ids)? {
             let mut frames: HashMap<u64, Vec<Letter>> = HashMap::new();
+            let mut copied: HashMap<u64, Letter> = HashMap::new();
             for wanted in &part {
-                if let Entry::Vacant(frame) = frames.entry(wanted.place.log_sequence) {
-                    match self.read_letters(wanted.place, wanted.of).await {
-                        Ok(letters) => drop(frame.insert_entry(letters)),
-                        Err(error) if moved == 0 => return Err(error),
-                        Err(_) => return Ok(moved),
+                let Entry::Vacant(frame) = frames.entry(wanted.place.log_sequence) else { continue };
+                let error = match self.read_letters(wanted.place, wanted.of).await {
+                    Ok(letters) => {
+                        frame.insert(letters);
+                        continue;
                     }
-                }
+                    // Its frame may have been copied to another place, and given back.
+                    Err(error) => match self.letter(wanted.number).await {
+                        Ok(Some(letter)) => {
+                            copied.insert(wanted.number, letter);
+                            continue;
+                        }
+                        _ => error,
+                    },
+                };
+                return if moved == 0 { Err(error) } else { Ok(moved) };
             }
             let letters = part.iter().filter_map(|wanted| {
-                let letters = frames.get(&wanted.place.log_sequence)?;
-                Some((wanted.number, letters.get(wanted.index as usize)?))
+                let letters = frames.get(&wanted.place.log_sequence);
+                let letter = letters.and_then(|letters| letters.get(wanted.index as usize));
+                Some((wanted.number, letter.or_else(|| copied.get(&wanted.number))?))
             });
             let (answers, mut failed) = self.append_all_again(letters);
             drop(frames);
@@ -276,6 +287,9 @@ impl EmbeddedQueue {
     /// One frame of letters of one target.
     fn append_again(&self, view: &mut View, letters: &[(u64, &Letter)]) -> Result<Answer> {
         let namespace = self.namespace();
+        if namespace.is_ending(view) {
+            return Err(crate::queue::closed("queue.redrive"));
+        }
         let (target, parking) = (letters[0].1.target, letters[0].1.parks.is_some());
         let change = view.next_change;
         let returned = |(number, letter): &(u64, &Letter)| Returned {

@@ -16,7 +16,11 @@ pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const DEAD_FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Records of one frame of dead letters that go again: what a commit does for them under the namespace's lock is
 /// a few milliseconds, and a key goes back in as few frames as can be.
+#[cfg(not(test))]
 pub const REDRIVE_RECORDS_MAX: usize = 10_000;
+/// So few in tests, so that a key comes back in several frames.
+#[cfg(test)]
+pub const REDRIVE_RECORDS_MAX: usize = 8;
 /// Facts that could not be written and wait for the log to recover, in bytes: beyond, settling is refused.
 pub const UNSAVED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Records that may wait behind held keys of one target and were not moved: beyond, nothing more is read until

@@ -99,7 +99,7 @@ fn one_frame(namespace: &Arc<Namespace>, target: u16, wanted: &[Wanted]) -> Opti
     let (parts, _) = again::encode(&again, &spans);
     let sum = walhost_log::BodySum::of(&parts);
     let mut view = namespace.view.lock();
-    if view.removed {
+    if namespace.is_ending(&view) {
         return Some((looked_at, bytes, 0));
     }
     let place = Place { segment: 0, position: 0, bytes: 0, log_sequence: 0 };

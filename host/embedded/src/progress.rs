@@ -130,6 +130,8 @@ pub(crate) struct Progress {
     scheduled: u64,
     /// A dead letter parks its key.
     pub parking: bool,
+    /// The lease of the record that goes alone.
+    pub alone: Option<u64>,
     /// Offsets that were to wait for long when they began to.
     pub long: Vec<u64>,
     /// The time of day and the monotonic time that it has seen last.
@@ -166,6 +168,7 @@ impl Progress {
             retrying: 0,
             scheduled: 0,
             parking: false,
+            alone: None,
             long: Vec::new(),
             seen_ms: 0,
             monotonic_ms: 0,
@@ -411,8 +414,8 @@ impl Progress {
 
     /// True when a record that goes alone is handed out: nothing else is until it is settled.
     pub(crate) fn waits_for_suspect(&self) -> bool {
-        // One that goes alone is the only one: a glance at more than one lease is never needed.
-        self.leases.len() == 1 && self.leases.values().any(|leased| leased.alone)
+        // Followers of a parked key may be on their way to the dead letters beside it.
+        self.alone.is_some_and(|token| self.leases.contains_key(&token))
     }
 
     /// Something is handed out.

@@ -135,6 +135,11 @@ impl Namespace {
         })
     }
 
+    /// True when it is removed, or its removal is on its way: after that frame nothing of it may come.
+    pub(crate) fn is_ending(&self, view: &View) -> bool {
+        view.removed || self.removing.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     /// Something may be ready.
     pub(crate) fn wake(&self) {
         self.woken.notify_waiters();

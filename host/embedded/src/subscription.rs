@@ -235,6 +235,9 @@ impl TargetSubscription {
             let detail = "dead letters take as much memory as the host may use: the record is held";
             return Err((Error::new(Kind::Unavailable, "queue.settle", detail), letters));
         }
+        if !letters.is_empty() && self.namespace.is_ending(view) {
+            return Err((crate::queue::closed("queue.settle"), letters));
+        }
         let mut answers = Vec::new();
         let mut letters = letters.into_iter().peekable();
         while letters.peek().is_some() {

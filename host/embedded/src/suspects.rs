@@ -16,6 +16,9 @@ pub(crate) struct Start {
     /// Of the attempt.
     pub number: u32,
     pub at_ms: u64,
+    /// Attempts that were spent of the budget before it, and when the first one was.
+    pub spent: u32,
+    pub first_spent_at_ms: Option<u64>,
 }
 
 /// The records that go alone because they may have been in flight at an unclean stop.
@@ -137,7 +140,6 @@ impl Suspects {
         target: u16,
         clean: bool,
         now_ms: u64,
-        spent: impl Fn(u64) -> (u32, Option<u64>),
     ) -> Vec<Fact> {
         let mut facts = Vec::new();
         let mut offsets: Vec<(&u64, &Start)> = self.started.iter().collect();
@@ -148,7 +150,6 @@ impl Suspects {
                 facts.push(Fact::Later { target, offset, due_ms, change: 0, spent: None });
                 continue;
             }
-            let (before, first_spent_at_ms) = spent(offset);
             let attempt = Attempt {
                 number: start.number,
                 at_ms: start.at_ms,
@@ -157,8 +158,8 @@ impl Suspects {
                 message: "the host stopped while this attempt was on its way".to_owned(),
                 digest: None,
             };
-            let first_spent_at_ms = first_spent_at_ms.unwrap_or(start.at_ms);
-            let spent = Some(Spent { attempt, spent: before + 1, first_spent_at_ms });
+            let first_spent_at_ms = start.first_spent_at_ms.unwrap_or(start.at_ms);
+            let spent = Some(Spent { attempt, spent: start.spent + 1, first_spent_at_ms });
             facts.push(Fact::Later { target, offset, due_ms, change: 0, spent });
             let crashes = self.crashes.get(&offset).copied().unwrap_or(0) + 1;
             facts.push(Fact::Crashed { target, offset, crashes });
@@ -177,6 +178,8 @@ impl Suspects {
             writer.u64(*offset);
             writer.u32(start.number);
             writer.u64(start.at_ms);
+            writer.u32(start.spent);
+            writer.option(start.first_spent_at_ms);
         }
         writer.u64(self.crashes.len() as u64);
         for (offset, crashes) in &self.crashes {
@@ -193,7 +196,9 @@ impl Suspects {
         }
         for _ in 0..reader.count()? {
             let offset = reader.u64()?;
-            suspects.start(offset, Start { number: reader.u32()?, at_ms: reader.u64()? });
+            let (number, at_ms) = (reader.u32()?, reader.u64()?);
+            let (spent, first_spent_at_ms) = (reader.u32()?, reader.option()?);
+            suspects.start(offset, Start { number, at_ms, spent, first_spent_at_ms });
         }
         for _ in 0..reader.count()? {
             let offset = reader.u64()?;
@@ -210,9 +215,7 @@ impl View {
         let applied = self.applied;
         let mut facts = Vec::new();
         for (number, target) in self.targets.iter_mut().enumerate().filter(|(_, target)| !target.ended) {
-            let spent =
-                |offset| target.tried.get(&offset).map_or((0, None), |tried| (tried.spent, tried.first_spent_at_ms));
-            facts.extend(target.suspects.after_stop(number as u16, clean, now_ms, spent));
+            facts.extend(target.suspects.after_stop(number as u16, clean, now_ms));
             if !clean {
                 target.suspects.begin_trial(applied);
             }
@@ -258,8 +261,8 @@ mod tests {
     #[test]
     fn i15_only_a_start_without_an_end_counts_and_what_is_known_reads_back() {
         let mut suspects = Suspects::default();
-        suspects.start(3, Start { number: 2, at_ms: 70 });
-        suspects.start(4, Start { number: 1, at_ms: 80 });
+        suspects.start(3, Start { number: 2, at_ms: 70, spent: 1, first_spent_at_ms: Some(60) });
+        suspects.start(4, Start { number: 1, at_ms: 80, spent: 0, first_spent_at_ms: None });
         suspects.end(4);
         suspects.count(3, 1);
         suspects.begin_trial(9);
@@ -270,11 +273,11 @@ mod tests {
         for length in 0..writer.0.len() {
             assert!(Suspects::get(&mut Reader::new(&writer.0[..length])).is_err());
         }
-        let facts = read.after_stop(1, false, 100, |_| (1, Some(60)));
+        let facts = read.after_stop(1, false, 100);
         let Fact::Later { offset: 3, due_ms: 100, spent: Some(spent), .. } = &facts[0] else { panic!("{facts:?}") };
         assert_eq!((spent.attempt.number, spent.spent, spent.first_spent_at_ms), (2, 2, 60));
         assert_eq!(facts[1..], [Fact::Crashed { target: 1, offset: 3, crashes: 2 }]);
-        let facts = read.after_stop(1, true, 100, |_| (0, None));
+        let facts = read.after_stop(1, true, 100);
         assert_eq!(facts, [Fact::Later { target: 1, offset: 3, due_ms: 100, change: 0, spent: None }]);
         suspects.moved(3, 12);
         assert_eq!((suspects.suspicion(12), suspects.is_started(3)), (Some(1), false));

@@ -23,7 +23,6 @@ use crate::frame::fact::Fact;
 use crate::history::{Finished, History};
 use crate::idempotency::{First, Keys};
 use crate::progress::{Kept, Progress, present};
-use crate::suspects::Start;
 use std::collections::BTreeMap;
 use walhost_core::queue::{Done, QueuePolicy};
 use walhost_core::{NamespaceName, TargetName};
@@ -315,10 +314,9 @@ impl View {
             }
             Fact::Purged { dead } => self.bury(*dead, false),
             Fact::Expired { dead } => self.bury(*dead, true),
-            Fact::Started { target, offset, number, at_ms } => {
-                let start = Start { number: *number, at_ms: *at_ms };
+            Fact::Started { target, offset, start } => {
                 if let Some(progress) = self.progress(*target).filter(|one| !one.settled.contains(*offset)) {
-                    progress.suspects.start(*offset, start);
+                    progress.suspects.start(*offset, *start);
                 }
             }
             Fact::Crashed { target, offset, crashes } => {

@@ -210,7 +210,8 @@ fn fill_beside<O: Observer>(shared: &Shared<O>, file: &dyn DiskFile, bytes: u64,
         let pause = now.saturating_sub(started) * limits::FILL_PAUSE_TIMES;
         let mut pool = shared.pool.lock();
         let needed = |pool: &Pool| allocated && (pool.awaited || pool.closed || pool.is_fast(now));
-        if !needed(&pool) {
+        // Where nothing was allocated the rest must be written too: then at least without pauses.
+        if !needed(&pool) && !pool.awaited && !pool.closed {
             let pause = pause.min(Duration::from_millis(limits::FILL_PAUSE_MS_MAX));
             shared.wake_preparer.wait_for(&mut pool, pause);
         }

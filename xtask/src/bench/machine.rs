@@ -1,11 +1,12 @@
 //! The machine, as far as it matters for a figure.
 //!
-//! In: nothing. Out: one sentence, without names or paths.
+//! In: the directory that is written to. Out: one sentence, without names or paths.
 
 use std::fs;
+use std::path::Path;
 
-/// Cores, memory, kernel, file system.
-pub fn describe() -> String {
+/// Cores, memory, kernel, and the file system of the directory.
+pub fn describe(directory: &Path) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = rustix::system::uname();
     let release = kernel.release().to_string_lossy().into_owned();
@@ -19,7 +20,7 @@ pub fn describe() -> String {
         gib.unwrap_or(f64::NAN),
         number.trim_end_matches('.'),
         processor(),
-        disk().map(|disk| format!(", {disk}")).unwrap_or_default()
+        disk(directory).map(|disk| format!(", {disk}")).unwrap_or_default()
     )
 }
 
@@ -29,9 +30,8 @@ fn processor() -> String {
     line.and_then(|line| line.split(": ").nth(1)).unwrap_or("unknown processor").to_owned()
 }
 
-/// File system and kind of block device of the target directory.
-fn disk() -> Option<String> {
-    let directory = crate::cargo::target_dir();
+/// File system and kind of block device of the directory.
+fn disk(directory: &Path) -> Option<String> {
     let directory = directory.canonicalize().ok()?;
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
     let (_, device, kind) = mounts

@@ -2,6 +2,7 @@
 //!
 //! In: flags. Out: a binary, a directory, runs, and where the table goes.
 
+use crate::bench::machine;
 use crate::bench::table::Sheet;
 use crate::cargo;
 use anyhow::Context;
@@ -70,9 +71,13 @@ impl Settings {
         }
     }
 
+    fn directory(&self) -> PathBuf {
+        self.directory.clone().unwrap_or_else(cargo::target_dir)
+    }
+
     /// A directory of this run, gone when it is dropped.
     pub fn place(&self) -> anyhow::Result<TempDir> {
-        let directory = self.directory.clone().unwrap_or_else(cargo::target_dir);
+        let directory = self.directory();
         std::fs::create_dir_all(&directory)?;
         let directory = std::path::absolute(directory)?;
         Ok(tempfile::Builder::new().prefix("walhost-bench-").tempdir_in(directory)?)
@@ -85,13 +90,14 @@ impl Settings {
 
     /// Shows a table, and writes it where it was asked for.
     pub fn publish(&self, sheet: &Sheet) -> anyhow::Result<()> {
+        let machine = machine::describe(&self.directory());
         if self.json {
-            println!("{}", sheet.json());
+            println!("{}", sheet.json(&machine));
         } else {
-            println!("\n{}", sheet.text());
+            println!("\n{}", sheet.text(&machine));
         }
         match &self.write {
-            Some(file) => sheet.write(file).with_context(|| format!("cannot write {}", file.display())),
+            Some(file) => sheet.write(file, &machine).with_context(|| format!("cannot write {}", file.display())),
             None => Ok(()),
         }
     }

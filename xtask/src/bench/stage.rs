@@ -48,9 +48,9 @@ impl Stage {
         Stage::new(binary, directory, &text)
     }
 
-    /// A metric's sum over the lines with these labels.
+    /// A metric's sum over the lines with these labels; there must be some.
     pub fn metric(&self, name: &str, labels: &[&str]) -> anyhow::Result<f64> {
-        self.runtime.block_on(self.host.borrow().metric(name, labels))
+        self.runtime.block_on(self.host.borrow().sample(name, labels))
     }
 
     /// Starts it without waiting.

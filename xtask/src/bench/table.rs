@@ -2,7 +2,6 @@
 //!
 //! In: cells. Out: a table on the terminal, a section of a markdown file, JSON.
 
-use crate::bench::machine;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -124,8 +123,8 @@ impl Sheet {
     }
 
     /// For a terminal.
-    pub fn text(&self) -> String {
-        let mut text = format!("{}\n{}\n\n{}\n", self.title, machine::describe(), self.table());
+    pub fn text(&self, machine: &str) -> String {
+        let mut text = format!("{}\n{}\n\n{}\n", self.title, machine, self.table());
         for note in &self.notes {
             let _ = write!(text, "\n{note}");
         }
@@ -133,7 +132,7 @@ impl Sheet {
     }
 
     /// For a program: an object a row, named as the columns are.
-    pub fn json(&self) -> Value {
+    pub fn json(&self, machine: &str) -> Value {
         let rows: Vec<Value> = self
             .rows
             .iter()
@@ -142,18 +141,18 @@ impl Sheet {
                 Value::Object(cells.collect::<Map<_, _>>())
             })
             .collect();
-        json!({ "figure": self.figure, "title": self.title, "machine": machine::describe(), "rows": rows, "notes": self.notes })
+        json!({ "figure": self.figure, "title": self.title, "machine": machine, "rows": rows, "notes": self.notes })
     }
 
     /// A markdown section between its markers.
-    fn markdown(&self) -> String {
+    fn markdown(&self, machine: &str) -> String {
         let (begin, end) = self.markers();
         let rule = |column: usize| {
             let numbers = self.rows.iter().all(|row| !matches!(row[column], Cell::Text(_)));
             if numbers { "---:" } else { "---" }
         };
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let mut text = format!("{begin}\n{}\n\n{}\n\n", self.title, machine::describe());
+        let mut text = format!("{begin}\n{}\n\n{}\n\n", self.title, machine);
         text.push_str(&line(self.columns.iter().map(|name| (*name).to_owned()).collect()));
         text.push_str(&line((0..self.columns.len()).map(|column| rule(column).to_owned()).collect()));
         for row in &self.rows {
@@ -170,7 +169,7 @@ impl Sheet {
     }
 
     /// Replaces this figure's section, or adds it at the end.
-    pub fn write(&self, file: &Path) -> anyhow::Result<()> {
+    pub fn write(&self, file: &Path, machine: &str) -> anyhow::Result<()> {
         let old = if file.exists() { std::fs::read_to_string(file)? } else { String::new() };
         Ok(std::fs::write(file, self.put_into(&old))?)
     }
@@ -179,8 +178,8 @@ impl Sheet {
         let (begin, end) = self.markers();
         let place = old.find(&begin).and_then(|from| Some((from, from + old[from..].find(&end)? + end.len())));
         match place {
-            Some((from, to)) => format!("{}{}{}", &old[..from], self.markdown(), &old[to..]),
-            None => format!("{}\n\n{}\n", old.trim_end(), self.markdown()).trim_start().to_owned(),
+            Some((from, to)) => format!("{}{}{}", &old[..from], self.markdown(machine), &old[to..]),
+            None => format!("{}\n\n{}\n", old.trim_end(), self.markdown(machine)).trim_start().to_owned(),
         }
     }
 }

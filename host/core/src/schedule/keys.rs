@@ -31,6 +31,8 @@ struct Hold {
 pub struct Behind {
     /// Ranges of offsets, in order: start, end. They go before the others.
     pub ranges: VecDeque<(u64, u64)>,
+    /// How many of them, the first ones, have come back from the dead letters: they go before the others.
+    pub returned: usize,
     /// One by one, in order.
     pub singles: VecDeque<u64>,
     /// When the first one came, in monotonic milliseconds.
@@ -92,6 +94,7 @@ impl KeyHolds {
             *start += 1;
             if start == end {
                 behind.ranges.pop_front();
+                behind.returned = behind.returned.saturating_sub(1);
             }
             return Some(Popped::Ranged(first));
         }
@@ -106,23 +109,37 @@ impl KeyHolds {
     /// Adds a range behind all ranges of the key.
     pub fn add_range(&mut self, hash: u64, start: u64, end: u64) {
         let Some(hold) = self.held.get_mut(&hash) else { return };
-        let ranges = &mut hold.behind().ranges;
-        match ranges.back_mut().filter(|(_, last)| *last == start) {
+        let behind = hold.behind();
+        let others = behind.ranges.len() > behind.returned;
+        match behind.ranges.back_mut().filter(|(_, last)| others && *last == start) {
             Some((_, last)) => *last = end,
-            None => ranges.push_back((start, end)),
+            None => behind.ranges.push_back((start, end)),
         }
     }
 
-    /// Adds a range before everyone who waits.
-    pub fn add_range_first(&mut self, hash: u64, start: u64, end: u64) {
-        if let Some(hold) = self.held.get_mut(&hash) {
-            hold.behind().ranges.push_front((start, end));
+    /// Adds a range that has come back from the dead letters: before all others, and behind what came back at
+    /// offsets from `below` on. Whoever died when those were back already comes after them in the order of the
+    /// key; what had come back earlier has let its turn go by.
+    pub fn add_returned(&mut self, hash: u64, (start, end): (u64, u64), below: u64) {
+        let Some(hold) = self.held.get_mut(&hash) else { return };
+        let behind = hold.behind();
+        let back = behind.ranges.iter().take(behind.returned);
+        let place = back.take_while(|(start, _)| *start >= below).count();
+        match place.checked_sub(1).and_then(|before| behind.ranges.get_mut(before)).filter(|(_, last)| *last == start) {
+            Some((_, last)) => *last = end,
+            None => {
+                behind.ranges.insert(place, (start, end));
+                behind.returned += 1;
+            }
         }
     }
 
-    /// Puts one back before everyone who waits one by one, when there is no range.
+    /// Puts one back before everyone who waits.
     pub fn put_back(&mut self, hash: u64, offset: u64) {
-        self.add_range_first(hash, offset, offset + 1);
+        let Some(hold) = self.held.get_mut(&hash) else { return };
+        let behind = hold.behind();
+        behind.ranges.push_front((offset, offset + 1));
+        behind.returned += usize::from(behind.returned > 0);
     }
 
     /// More records are on their way, or fewer. Answers how many are.
@@ -217,12 +234,30 @@ mod tests {
         holds.take(1, 4, 0);
         holds.add_range(1, 100, 500_000);
         holds.add_range(1, 500_000, 1_000_100);
-        holds.add_range_first(1, 50, 51);
+        holds.put_back(1, 50);
         assert_eq!(holds.behind(1).map(|behind| behind.ranges.len()), Some(2));
         let order: Vec<_> = (0..3).map(|_| holds.pop(1)).collect();
         assert_eq!(order, [Popped::Ranged(50), Popped::Ranged(100), Popped::Ranged(101)].map(Some));
         holds.put_back(1, 101);
         assert_eq!(holds.pop(1), Some(Popped::Ranged(101)));
+    }
+
+    #[test]
+    fn i19_what_comes_back_in_two_parts_stays_in_order_and_who_dies_again_goes_first_again() {
+        let mut holds = KeyHolds::default();
+        holds.hold(1, NOBODY);
+        holds.add_range(1, 40, 42);
+        // Both parts had died before offset 50 was given; a part of the first one dies again.
+        holds.add_returned(1, (50, 52), 45);
+        holds.add_returned(1, (60, 62), 46);
+        assert_eq!(holds.pop(1), Some(Popped::Ranged(50)));
+        holds.put_back(1, 50);
+        assert_eq!((0..2).map(|_| holds.pop(1)).collect::<Vec<_>>(), [50, 51].map(|at| Some(Popped::Ranged(at))));
+        holds.add_returned(1, (70, 71), 63);
+        holds.add_range(1, 42, 43);
+        let order: Vec<_> = std::iter::from_fn(|| holds.pop(1)).collect();
+        assert_eq!(order, [70, 60, 61, 40, 41, 42].map(Popped::Ranged));
+        assert_eq!(holds.behind(1).map(|behind| behind.returned), Some(0));
     }
 
     #[test]

@@ -99,7 +99,7 @@ async fn arrived(shared: &Arc<Shared>, leases: Result<Vec<Lease>>) {
         }
     };
     match shared.decide() {
-        Decision::Take { records_max, probe } => {
+        Decision::Take { mut records_max, probe } => {
             if leases.is_empty() && probe {
                 leases.extend(shared.control.lock().probed.pop_front());
             }
@@ -108,6 +108,15 @@ async fn arrived(shared: &Arc<Shared>, leases: Result<Vec<Lease>>) {
             }
             if !probe && !leases.iter().any(|lease| lease.suspect) {
                 linger(shared, &mut leases, records_max).await;
+                // Meanwhile it may have been paused or stopped, or a batch in flight may have opened the breaker.
+                match shared.decide() {
+                    Decision::Take { records_max: now_max, probe: false } => records_max = records_max.min(now_max),
+                    Decision::Release(probed) => {
+                        leases.extend(probed);
+                        return give_back(shared, leases).await;
+                    }
+                    _ => return give_back(shared, leases).await,
+                }
             }
             let rest = leases.split_off(records_max.min(leases.len()));
             flight::begin(shared, leases, probe);

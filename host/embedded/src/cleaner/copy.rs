@@ -11,15 +11,30 @@ use crate::frame::dead::{self, Letter};
 use crate::lease::lose;
 use crate::limits::{CLEAN_SLICE_BYTES, SLICE_FRAMES_MAX};
 use crate::shared::{Namespace, Shared};
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use walhost_core::{Error, Kind, Result};
 use walhost_log::{BodySum, FrameDraft, Place, Refused, Urgency};
 
-/// Bytes that were handed over, and what comes next; none: nothing more of this namespace.
-type Sliced = (u64, Option<Next>);
+/// What became of a slice.
+pub(super) struct Sliced {
+    /// Bytes that were handed over.
+    pub bytes: u64,
+    /// What comes next; none: nothing more of this namespace.
+    pub next: Option<Next>,
+    /// It ended because the log has enough to do.
+    pub no_room: bool,
+}
+
+impl Sliced {
+    fn new(bytes: u64, next: Option<Next>) -> Sliced {
+        Sliced { bytes, next, no_room: false }
+    }
+
+    fn no_room(bytes: u64, next: Next) -> Sliced {
+        Sliced { bytes, next: Some(next), no_room: true }
+    }
+}
 
 fn is_loss(error: &Error) -> bool {
     matches!(error.kind(), Kind::Corrupt | Kind::NotFound)
@@ -75,10 +90,10 @@ pub(super) fn records(
         match submit(shared, namespace, draft, ticket, is_wanted, flight, bytes)? {
             Submitted::Yes => copied += bytes,
             Submitted::NotWanted => {}
-            Submitted::NoRoom => return Ok((copied, Some(Next::Records(first_offset)))),
+            Submitted::NoRoom => return Ok(Sliced::no_room(copied, Next::Records(first_offset))),
         }
     }
-    Ok((copied, Some(next)))
+    Ok(Sliced::new(copied, Some(next)))
 }
 
 /// Dead letters from a number on. Those whose numbers follow one another share a frame, whatever they were in.
@@ -89,20 +104,28 @@ pub(super) fn letters(
     number: u64,
     flight: &Arc<Flight>,
 ) -> Result<Sliced> {
-    let (found, next) = namespace.view.lock().dead.in_segments(segments, number, SLICE_FRAMES_MAX, CLEAN_SLICE_BYTES);
-    let mut frames: BTreeMap<u64, Vec<Letter>> = BTreeMap::new();
+    let (found, mut next) =
+        namespace.view.lock().dead.in_segments(segments, number, SLICE_FRAMES_MAX, CLEAN_SLICE_BYTES);
+    // Numbers follow their frames: one frame at a time is in memory, and what the letters of a run hold of others.
+    let mut frame: Option<(u64, Vec<Letter>)> = None;
+    let mut bytes_read = 0;
     let mut run: Option<Run> = None;
     let mut copied = 0;
     for (number, place, of, index) in found {
-        let letters = match frames.entry(place.log_sequence) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => match shared.log.read(place).and_then(|(_, body)| dead::decode(&body, of)) {
-                Ok(letters) => new.insert(letters),
-                Err(error) if is_loss(&error) => new.insert(Vec::new()),
+        if frame.as_ref().is_none_or(|(known, _)| *known != place.log_sequence) {
+            if bytes_read > CLEAN_SLICE_BYTES {
+                next = Some(number);
+                break;
+            }
+            bytes_read += u64::from(place.bytes);
+            let letters = match shared.log.read(place).and_then(|(_, body)| dead::decode(&body, of)) {
+                Ok(letters) => letters,
+                Err(error) if is_loss(&error) => Vec::new(),
                 Err(error) => return Err(error),
-            },
-        };
-        let Some(letter) = letters.get(index as usize) else {
+            };
+            frame = Some((place.log_sequence, letters));
+        }
+        let Some(letter) = frame.as_ref().and_then(|(_, letters)| letters.get(index as usize)) else {
             namespace.view.lock().lose_letter(number, place);
             continue;
         };
@@ -110,7 +133,7 @@ pub(super) fn letters(
             && let Some(run) = run.take()
         {
             match run.submit(shared, namespace, flight)? {
-                (Submitted::NoRoom, first, _) => return Ok((copied, Some(Next::Letters(first)))),
+                (Submitted::NoRoom, first, _) => return Ok(Sliced::no_room(copied, Next::Letters(first))),
                 (Submitted::Yes, _, bytes) => copied += bytes,
                 (Submitted::NotWanted, ..) => {}
             }
@@ -121,12 +144,12 @@ pub(super) fn letters(
     }
     if let Some(run) = run {
         match run.submit(shared, namespace, flight)? {
-            (Submitted::NoRoom, first, _) => return Ok((copied, Some(Next::Letters(first)))),
+            (Submitted::NoRoom, first, _) => return Ok(Sliced::no_room(copied, Next::Letters(first))),
             (Submitted::Yes, _, bytes) => copied += bytes,
             (Submitted::NotWanted, ..) => {}
         }
     }
-    Ok((copied, next.map(Next::Letters)))
+    Ok(Sliced::new(copied, next.map(Next::Letters)))
 }
 
 /// Letters with numbers that follow one another, and where they were.
@@ -190,7 +213,7 @@ fn submit(
     let lazy = FrameDraft { urgency: Urgency::Lazy, ..draft.clone() };
     let view = namespace.view.lock();
     // After the frame that removes a namespace nothing of it may come: a restart would make it anew.
-    if view.removed || namespace.removing.load(Ordering::Acquire) || !is_wanted(&view) {
+    if namespace.is_ending(&view) || !is_wanted(&view) {
         return Ok(Submitted::NotWanted);
     }
     flight.begin(bytes);

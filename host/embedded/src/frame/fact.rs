@@ -3,6 +3,7 @@
 //! In: facts. Out: bytes, and back. Every fact says what is, not what changes, so that one that is applied
 //! twice does nothing the second time.
 
+use crate::suspects::Start;
 use crate::codec::{Reader, Writer, corrupt};
 use crate::frame::attempt;
 use walhost_core::queue::Done;
@@ -31,7 +32,7 @@ pub(crate) enum Fact {
     /// A dead letter was removed by its retention.
     Expired { dead: u64 },
     /// The attempt of a suspect begins (I15). `Later`, `Done` or a dead letter ends it.
-    Started { target: u16, offset: u64, number: u32, at_ms: u64 },
+    Started { target: u16, offset: u64, start: Start },
     /// So often a start of the record had no end when the host stopped uncleanly (I15).
     Crashed { target: u16, offset: u64, crashes: u32 },
 }
@@ -110,12 +111,14 @@ impl Fact {
                 writer.u8(15);
                 writer.u64(*dead);
             }
-            Fact::Started { target, offset, number, at_ms } => {
+            Fact::Started { target, offset, start } => {
                 writer.u8(20);
                 writer.u32(u32::from(*target));
                 writer.u64(*offset);
-                writer.u32(*number);
-                writer.u64(*at_ms);
+                writer.u32(start.number);
+                writer.u64(start.at_ms);
+                writer.u32(start.spent);
+                writer.option(start.first_spent_at_ms);
             }
             Fact::Crashed { target, offset, crashes } => {
                 writer.u8(21);
@@ -167,8 +170,12 @@ impl Fact {
             20 => Fact::Started {
                 target: reader.u16()?,
                 offset: reader.u64()?,
-                number: reader.u32()?,
-                at_ms: reader.u64()?,
+                start: Start {
+                    number: reader.u32()?,
+                    at_ms: reader.u64()?,
+                    spent: reader.u32()?,
+                    first_spent_at_ms: reader.option()?,
+                },
             },
             21 => Fact::Crashed { target: reader.u16()?, offset: reader.u64()?, crashes: reader.u32()? },
             _ => return Err(corrupt("kind of a fact")),
@@ -217,7 +224,11 @@ pub(crate) mod tests {
             Fact::Rescheduled { target: 1, offset: 9, due_ms: 100, change: 3 },
             Fact::Purged { dead: 6 },
             Fact::Expired { dead: 7 },
-            Fact::Started { target: 1, offset: 9, number: 2, at_ms: 77 },
+            Fact::Started {
+                target: 1,
+                offset: 9,
+                start: Start { number: 2, at_ms: 77, spent: 1, first_spent_at_ms: Some(70) },
+            },
             Fact::Crashed { target: 1, offset: 9, crashes: 2 },
         ];
         for outcome in [Done::Delivered, Done::Filtered, Done::Cancelled] {

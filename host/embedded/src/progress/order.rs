@@ -185,13 +185,23 @@ impl Progress {
         self.holds.coming(hash, i64::from(count));
     }
 
+    /// Puts a range behind all others of its kind, as it was before a restart.
+    pub(crate) fn put_range(&mut self, hash: u64, (start, end): (u64, u64), returned: bool) {
+        if returned {
+            self.holds.add_returned(hash, (start, end), 0);
+        } else {
+            self.holds.add_range(hash, start, end);
+        }
+    }
+
     /// They are there (`first..end`), or will not be.
-    pub(crate) fn came_back(&mut self, hash: u64, count: u32, range: Option<(u64, u64)>) {
-        if let Some((first, end)) = range {
+    /// `below`: offsets below were given when they died.
+    pub(crate) fn came_back(&mut self, hash: u64, count: u32, range: Option<((u64, u64), u64)>) {
+        if let Some(((first, end), below)) = range {
             if !self.holds.is_held(hash) {
                 self.holds.hold(hash, NOBODY);
             }
-            self.holds.add_range_first(hash, first, end);
+            self.holds.add_returned(hash, (first, end), below);
             self.held_moved += end - first;
         }
         if self.holds.coming(hash, -i64::from(count)) == 0 {

@@ -5,7 +5,11 @@
 use super::Progress;
 use crate::frame::again::Class;
 use crate::spread::{SpreadSet, StillMap};
+use std::collections::VecDeque;
 use walhost_core::schedule::keys::NOBODY;
+
+/// Offsets that wait behind a key, and whether they came back from the dead letters.
+type Ranged = ((u64, u64), bool);
 
 impl Progress {
     /// Makes everything anew that is not durable. `class_of` tells what a frame of records that were appended
@@ -61,11 +65,26 @@ impl Progress {
     }
 
     fn rebuild_holds(&mut self, class_of: &impl Fn(u64) -> Option<Class>, placed: &mut SpreadSet<u64>) {
-        let all: Vec<(u64, u64, Vec<_>)> = self
+        // Those that were not moved are met again in the order of offsets.
+        let moved = |ranges: &VecDeque<(u64, u64)>, returned: usize| -> Vec<Ranged> {
+            let each = |(place, (start, end)): (usize, &(u64, u64))| {
+                let moved = (*start..*end).filter(|offset| class_of(*offset).is_some());
+                let mut parts: Vec<Ranged> = Vec::new();
+                for offset in moved {
+                    match parts.last_mut().filter(|((_, end), _)| *end == offset) {
+                        Some(((_, end), _)) => *end = offset + 1,
+                        None => parts.push(((offset, offset + 1), place < returned)),
+                    }
+                }
+                parts
+            };
+            ranges.iter().enumerate().flat_map(each).collect()
+        };
+        let all: Vec<(u64, u64, Vec<Ranged>)> = self
             .holds
             .all()
             .map(|(hash, holder, behind)| {
-                (hash, holder, behind.map(|behind| behind.ranges.iter().copied().collect()).unwrap_or_default())
+                (hash, holder, behind.map(|behind| moved(&behind.ranges, behind.returned)).unwrap_or_default())
             })
             .collect();
         self.holds.clear();
@@ -74,7 +93,7 @@ impl Progress {
             let has_started =
                 |offset: &u64| self.tried.get(offset).is_some_and(|tried| tried.waiting && !tried.by_time);
             // One of those behind it may have held it since, and wait for its retry.
-            let since = || ranges.iter().flat_map(|(start, end)| *start..*end).find(has_started);
+            let since = || ranges.iter().flat_map(|((start, end), _)| *start..*end).find(has_started);
             let holder = if open { Some(holder) } else { since() };
             let (open, holder) = (holder.is_some(), holder.unwrap_or(NOBODY));
             let moved = matches!(class_of(holder), Some(Class::Retry | Class::Time | Class::Behind));
@@ -83,8 +102,8 @@ impl Progress {
                 continue;
             }
             self.install(hash, holder);
-            for (start, end) in ranges {
-                self.holds.add_range(hash, start, end);
+            for ((start, end), returned) in ranges {
+                self.put_range(hash, (start, end), returned);
                 self.held_moved += (start..end).filter(|offset| self.waits_ranged(*offset)).count() as u64;
                 placed.extend(start..end);
             }

@@ -4,12 +4,12 @@
 use super::Section;
 use walhost_core::schedule::keys::NOBODY;
 
-/// Of one key: its hash, who holds it, who waits behind it.
-type Held = (u64, u64, Vec<(u64, u64)>);
+/// Of one key: its hash, who holds it, who waits behind it, and how many of these came back from the dead letters.
+type Held = (u64, u64, Vec<(u64, u64)>, usize);
 
 pub(super) const SECTION: Section = Section {
     name: "held",
-    version: 1,
+    version: 2,
     take: |view| {
         let all: Vec<Vec<Held>> = view
             .targets
@@ -19,7 +19,7 @@ pub(super) const SECTION: Section = Section {
                     let ranges: Vec<(u64, u64)> =
                         behind.map(|behind| behind.ranges.iter().copied().collect()).unwrap_or_default();
                     let durable = !ranges.is_empty() || holder != NOBODY && view.is_moved(holder);
-                    durable.then_some((hash, holder, ranges))
+                    durable.then_some((hash, holder, ranges, behind.map_or(0, |behind| behind.returned)))
                 };
                 target.holds.all().filter_map(held).collect()
             })
@@ -31,9 +31,10 @@ pub(super) const SECTION: Section = Section {
             writer.u64(all.len() as u64);
             for keys in all {
                 writer.u64(keys.len() as u64);
-                for (hash, holder, ranges) in keys {
+                for (hash, holder, ranges, returned) in keys {
                     writer.u64(hash >> 1);
                     writer.option((holder != NOBODY).then_some(holder));
+                    writer.u64(returned as u64);
                     writer.u64(ranges.len() as u64);
                     for (start, end) in ranges {
                         writer.u64(start);
@@ -52,11 +53,12 @@ pub(super) const SECTION: Section = Section {
                 if let Some(progress) = &mut progress {
                     progress.install(hash, holder);
                 }
-                for _ in 0..reader.count()? {
+                let returned = reader.u64()?;
+                for place in 0..reader.count()? {
                     let start = reader.u64()?;
                     let end = start.saturating_add(reader.u64()?);
                     if let Some(progress) = &mut progress {
-                        progress.holds.add_range(hash, start, end);
+                        progress.put_range(hash, (start, end), (place as u64) < returned);
                     }
                 }
             }

@@ -6,7 +6,7 @@ use crate::suspects::Suspects;
 use crate::view::View;
 use walhost_core::Result;
 
-pub(super) const SECTION: Section = Section { name: "suspects", version: 1, take, get };
+pub(super) const SECTION: Section = Section { name: "suspects", version: 2, take, get };
 
 fn take(view: &View) -> Option<Taken> {
     let all = view.targets.iter().enumerate().filter(|(_, target)| !target.ended && !target.suspects.is_quiet());

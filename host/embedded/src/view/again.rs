@@ -7,9 +7,9 @@ use super::{Landed, View};
 use crate::extents::Extent;
 use crate::frame::again::{Again, Class, Instead};
 
-/// Records that follow one another and wait behind one key: its hash, who holds it, whether they were dead letters,
-/// and their offsets.
-type Behind = (u64, Option<u64>, bool, (u64, u64));
+/// Records that follow one another and wait behind one key: its hash, who holds it, below which offset the first one
+/// died when they were dead letters, and their offsets.
+type Behind = (u64, Option<u64>, Option<u64>, (u64, u64));
 
 impl View {
     /// A frame of records that were appended again is durable. A record that has ended since the frame was
@@ -46,7 +46,10 @@ impl View {
         let mut behind: Vec<Behind> = Vec::new();
         for (place, returned) in again.records.iter().enumerate() {
             let to = landed.first_offset + place as u64;
-            let redriven = matches!(returned.instead, Instead::Letter(_));
+            let died_below = match returned.instead {
+                Instead::Letter(letter) => self.dead.get(letter).map(|dead| dead.below),
+                Instead::Offset(_) => None,
+            };
             let (lives, waits) = match returned.instead {
                 Instead::Letter(letter) => self.comes_back(letter, (to, subscribed), again, place),
                 Instead::Offset(from) => {
@@ -74,17 +77,17 @@ impl View {
             if waits && let Some(hash) = returned.hash {
                 match behind.last_mut() {
                     Some((last, _, _, range)) if *last == hash && range.1 == to => range.1 = to + 1,
-                    _ => behind.push((hash, returned.holder, redriven, (to, to + 1))),
+                    _ => behind.push((hash, returned.holder, died_below, (to, to + 1))),
                 }
             }
         }
         self.count_settled();
         self.backlog_records += u64::from(extent.live);
         self.extents.insert(extent);
-        for (hash, holder, redriven, range) in behind {
+        for (hash, holder, died_below, range) in behind {
             let Some(progress) = self.progress(target) else { continue };
-            if redriven {
-                progress.came_back(hash, 0, Some(range));
+            if let Some(below) = died_below {
+                progress.came_back(hash, 0, Some((range, below)));
             } else {
                 progress.put_behind(hash, range, holder);
                 progress.go_on(hash);

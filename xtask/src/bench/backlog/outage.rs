@@ -79,11 +79,13 @@ pub fn run(options: &Options, binary: &Path, directory: &Path) -> anyhow::Result
         number(scene.waiting() as f64, 0),
     ]);
     let seen = scene.receiver.seen();
-    if drained {
-        ensure!(scene.stage.metric("walhost_dlq_records", &[])? == 0.0, "records were given up: the run is void");
-    } else {
-        sheet.note(format!("After {} s it had not drained.", DRAIN_MAX.as_secs()));
-    }
+    ensure!(
+        drained,
+        "{} acknowledged records were not delivered {} s after the load had ended: the run is void",
+        scene.waiting(),
+        DRAIN_MAX.as_secs()
+    );
+    ensure!(scene.stage.metric("walhost_dlq_records", &[])? == 0.0, "records were given up: the run is void");
     sheet.note(format!(
         "Drain: {:.1} × the ingest rate. {} requests were failed, {} of {} records came more than once (connections cut \
          between delivery and answer), none was lost. The receiver's own cost: {:.1} µs of processor time a record.",

@@ -32,9 +32,16 @@ fn record(place: usize, line: &str) -> Result<Record, Failure> {
         return Ok(Record { id, sequence, appended_at_ms: 0, attempt: 1, key: None, headers, value });
     };
     let text = |key: &str| letter.get(key).and_then(Value::as_str);
-    let value = base64::engine::general_purpose::STANDARD
-        .decode(text("value_base64").unwrap_or_default())
-        .map_err(|error| Failure::failed(format!("line {}: value_base64: {error}", place + 1)))?;
+    let decoded = |key: &str| {
+        let bytes = text(key).map(|text| base64::engine::general_purpose::STANDARD.decode(text)).transpose();
+        bytes.map_err(|error| Failure::failed(format!("line {}: {key}: {error}", place + 1)))
+    };
+    let value = decoded("value_base64")?.unwrap_or_default();
+    // A key that is no text is shown as Base64.
+    let key = match text("key") {
+        Some(key) => Some(key.as_bytes().to_vec()),
+        None => decoded("key_base64")?,
+    };
     let pairs: Vec<(&str, &[u8])> = letter
         .get("headers")
         .and_then(Value::as_array)
@@ -44,10 +51,10 @@ fn record(place: usize, line: &str) -> Result<Record, Failure> {
         .collect();
     Ok(Record {
         id: text("record").or_else(|| text("id")).map_or(id, RecordId::new),
-        sequence,
+        sequence: letter.get("sequence").and_then(Value::as_u64).unwrap_or(sequence),
         appended_at_ms: 0,
         attempt: 1,
-        key: text("key").map(|key| Bytes::copy_from_slice(key.as_bytes())),
+        key: key.map(Bytes::from),
         headers: Headers::encode(pairs),
         value: value.into(),
     })
@@ -69,5 +76,14 @@ mod tests {
             (records[2].id.as_str(), &records[2].value[..], records[2].headers.text("a")),
             ("r1", &b"hi"[..], Some("b"))
         );
+    }
+
+    #[test]
+    fn a_key_that_is_no_text_and_the_sequence_come_along_and_what_is_no_base64_is_named() {
+        let line = r#"{"id":"r1","appended_at":"x","key_base64":"/wA=","sequence":77,"value_base64":""}"#;
+        let record = &records(line).unwrap()[0];
+        assert_eq!((record.key.as_deref(), record.sequence), (Some(&[0xff, 0][..]), 77));
+        let broken = line.replace("/wA=", "/w");
+        assert!(format!("{:?}", records(&broken).unwrap_err()).contains("line 1: key_base64"));
     }
 }
