@@ -81,7 +81,8 @@ async fn hurt(stage: &Stage, receiver: &Receiver, component: Vec<u8>, times: usi
     }
     let path = format!("/admin/v1/namespaces/hurt/dlq?digest={digest}");
     let letters = async |host: &Host| Ok(host.admin_get(&path).await?["items"].as_array().unwrap().clone());
-    let letters = stage.until("five dead letters", Duration::from_secs(60), letters, |l| l.len() == 5 * times).await.unwrap();
+    let letters =
+        stage.until("five dead letters", Duration::from_secs(60), letters, |l| l.len() == 5 * times).await.unwrap();
     let good = async |_: &Host| Ok(receiver.confirmed());
     stage.until("twenty good ones", Duration::from_secs(30), good, |n| *n == before + 20).await.unwrap();
     letters

@@ -49,6 +49,21 @@ fn a_word_stands_only_in_its_room() {
 }
 
 #[test]
+fn the_sdk_is_unsafe_in_its_allocator_and_in_what_exports_need_only() {
+    let rooms = ["memory.rs", "lib.rs", "guest.rs", "transform.rs", "sink.rs"];
+    let mut complaints = Vec::new();
+    for file in files::all(".rs").into_iter().filter(|file| file.path.starts_with("sdk/rust/src/")) {
+        let name = file.path.trim_start_matches("sdk/rust/src/");
+        for (number, line) in file.production() {
+            if line.contains("allow(unsafe_code") && !rooms.contains(&name) {
+                complaints.push(format!("{}:{number}: {}", file.path, line.trim()));
+            }
+        }
+    }
+    crate::report("unsafe", complaints);
+}
+
+#[test]
 fn the_log_and_the_embedded_queue_touch_files_only_through_disk() {
     let mut complaints = Vec::new();
     for file in files::all(".rs") {

@@ -187,12 +187,7 @@ enum Slice {
 
 impl Round {
     /// Copies the next slice.
-    fn slice(
-        &mut self,
-        shared: &Arc<Shared>,
-        namespaces: &[Arc<Namespace>],
-        flight: &Arc<Flight>,
-    ) -> Result<Slice> {
+    fn slice(&mut self, shared: &Arc<Shared>, namespaces: &[Arc<Namespace>], flight: &Arc<Flight>) -> Result<Slice> {
         let from = namespaces.partition_point(|namespace| namespace.number < self.view);
         for namespace in &namespaces[from..] {
             if namespace.number != self.view {

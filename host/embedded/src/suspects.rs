@@ -135,12 +135,7 @@ impl Suspects {
     }
 
     /// After a stop: facts that end every start. At an unclean one each of them counts.
-    pub(crate) fn after_stop(
-        &self,
-        target: u16,
-        clean: bool,
-        now_ms: u64,
-    ) -> Vec<Fact> {
+    pub(crate) fn after_stop(&self, target: u16, clean: bool, now_ms: u64) -> Vec<Fact> {
         let mut facts = Vec::new();
         let mut offsets: Vec<(&u64, &Start)> = self.started.iter().collect();
         offsets.sort_unstable_by_key(|(offset, _)| **offset);

@@ -171,10 +171,10 @@ impl Sheet {
     /// Replaces this figure's section, or adds it at the end.
     pub fn write(&self, file: &Path, machine: &str) -> anyhow::Result<()> {
         let old = if file.exists() { std::fs::read_to_string(file)? } else { String::new() };
-        Ok(std::fs::write(file, self.put_into(&old))?)
+        Ok(std::fs::write(file, self.put_into(&old, machine))?)
     }
 
-    fn put_into(&self, old: &str) -> String {
+    fn put_into(&self, old: &str, machine: &str) -> String {
         let (begin, end) = self.markers();
         let place = old.find(&begin).and_then(|from| Some((from, from + old[from..].find(&end)? + end.len())));
         match place {
@@ -197,9 +197,9 @@ mod tests {
 
     #[test]
     fn a_section_is_added_and_then_replaced_where_it_stands() {
-        let first = sheet(1_234.0).put_into("# Title\n");
+        let first = sheet(1_234.0).put_into("# Title\n", "A machine.");
         let more = format!("{first}\nafter\n");
-        let second = sheet(5.0).put_into(&more);
+        let second = sheet(5.0).put_into(&more, "A machine.");
         assert!(first.contains("| walhost | 1,234 |") && first.starts_with("# Title\n\n<!-- bench ingest -->"));
         assert!(second.contains("| walhost | 5 |") && !second.contains("1,234") && second.ends_with("\nafter\n"));
         assert_eq!(second.matches("<!-- bench ingest -->").count(), 1);
@@ -209,7 +209,7 @@ mod tests {
     fn numbers_are_readable_and_json_keeps_them_whole() {
         assert_eq!(thousands("1234567.25"), "1,234,567.25");
         assert_eq!(thousands("-999"), "-999");
-        assert_eq!(sheet(12.5).json()["rows"][0]["records/s"], json!(12.5));
+        assert_eq!(sheet(12.5).json("A machine.")["rows"][0]["records/s"], json!(12.5));
         assert_eq!(number(f64::NAN, 1), Cell::None);
     }
 }

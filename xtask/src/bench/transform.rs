@@ -49,7 +49,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let mut sheet = Sheet::new(
         "transform",
         title,
-        &["transform", "value", "batch", "empty loop ns", "native ns", "Wasm ns", "native / Wasm", "p99 of a call µs", "hop µs a call"],
+        &[
+            "transform",
+            "value",
+            "batch",
+            "empty loop ns",
+            "native ns",
+            "Wasm ns",
+            "native / Wasm",
+            "p99 of a call µs",
+            "hop µs a call",
+        ],
     );
     for name in ["identity", "mask"] {
         for size in SIZES {
@@ -128,7 +138,11 @@ fn measure(
         let batch = row["batch"].as_u64().context("a row has a batch")?;
         Ok((usize::try_from(batch)?, number(row, "us_per_record")? * 1e3, number(row, "call_p99_us")?))
     };
-    Ok(Figures { native, hop_us: number(&shown, "hop_us")?, wasm: rows.iter().map(row).collect::<anyhow::Result<_>>()? })
+    Ok(Figures {
+        native,
+        hop_us: number(&shown, "hop_us")?,
+        wasm: rows.iter().map(row).collect::<anyhow::Result<_>>()?,
+    })
 }
 
 fn answer(mut command: Command) -> anyhow::Result<Value> {

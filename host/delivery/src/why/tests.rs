@@ -50,6 +50,10 @@ fn every_state_has_its_sentence() {
     let mut rejected = status(TargetState::Open { until_ms: 9, code: "http-401".into() });
     rejected.breaker.rejects = 100;
     let gone = PauseReason::Gone(Failure::new("http-410", "", Blame::Target));
+    let mut sent = open.clone();
+    sent.in_flight = 1;
+    assert_eq!(shown_state(&standing(State::InFlight), by(&sent)), State::InFlight);
+    assert_eq!(shown_state(&standing(State::InFlight), by(&open)), State::Held);
     let mut full = active.clone();
     full.in_flight = 16;
     let mut limited = active.clone();
@@ -81,6 +85,8 @@ fn every_state_has_its_sentence() {
         (State::Scheduled, &active, "scheduled for T7"),
         (State::Held, &active, "earlier record of its key"),
         (State::InFlight, &active, "at the target now"),
+        (State::InFlight, &open, "the breaker is open"),
+        (State::InFlight, &sent, "at the target now"),
         (State::InFlight, &alarmed, "cannot settle it since T3: no dead letters"),
         (State::Dead, &active, "attempt 2 failed with http-500; redrive"),
     ];

@@ -3,9 +3,9 @@
 //! In: facts. Out: bytes, and back. Every fact says what is, not what changes, so that one that is applied
 //! twice does nothing the second time.
 
-use crate::suspects::Start;
 use crate::codec::{Reader, Writer, corrupt};
 use crate::frame::attempt;
+use crate::suspects::Start;
 use walhost_core::queue::Done;
 use walhost_core::{Attempt, Result};
 

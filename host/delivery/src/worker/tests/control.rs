@@ -211,3 +211,21 @@ fn stopping_twice_at_once_ends_both() {
         assert!(stops.iter().all(|stop| stop.is_finished()));
     });
 }
+
+#[test]
+fn a_batch_that_lingers_is_held_when_its_target_is_paused_meanwhile() {
+    simulate(async {
+        let world = World::new();
+        let target = Arc::new(Scripted::delivering());
+        let batch = BatchPolicy { records: 4, bytes: 1024 * 1024, linger_ms: 50 };
+        let worker = world.start(pipeline(1, &target), Policy { batch, ..policy() }).await;
+        world.append_many(2).await;
+        world.pass(20).await;
+        worker.pause(PauseReason::Operator);
+        world.pass(60_000).await;
+        assert_eq!((target.delivered().len(), world.stats().in_flight, worker.status().in_flight), (0, 0, 0));
+        worker.resume();
+        world.pass(100).await;
+        assert_eq!(world.stats().accounting.delivered, 2);
+    });
+}
